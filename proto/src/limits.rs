@@ -1,0 +1,14 @@
+//! The largest message of each call, in bytes. Both ends set the same ones.
+
+/// `Agents.Heads`: 256 envelopes of at most 8 KiB, a section list and attached blobs.
+pub const HEAD_BYTES_MAX: usize = 16 << 20;
+/// `Agents.Blobs`: one blob a message; an object may have 1 MiB, a section 256 lines.
+pub const BLOB_BYTES_MAX: usize = 4 << 20;
+/// `Agents.Report`: ten thousand objects at 200 bytes fit; larger reports are cut into deltas.
+pub const REPORT_BYTES_MAX: usize = 4 << 20;
+/// Envelopes in one `Head` (DECISIONS 2).
+pub const ENVELOPES_PER_HEAD_MAX: usize = 256;
+/// Digests in one `BlobsRequest`.
+pub const DIGESTS_PER_REQUEST_MAX: usize = 1024;
+/// A frame between hub and renderer worker, either way.
+pub const RENDERER_FRAME_BYTES_MAX: usize = 64 << 20;
