@@ -12,3 +12,4 @@ pub mod mistake;
 pub mod path;
 pub mod render;
 pub mod tree;
+pub mod yaml;
