@@ -61,6 +61,8 @@ pub struct Follower {
     limits: FetchLimits,
     accepted: Option<CommitId>,
     notices: Vec<Notice>,
+    /// The mirror was read through once since it was opened.
+    verified: bool,
     /// The object that the ref named at the last look, and how that ended.
     last: Option<([u8; OID_BYTES], Result<(), Trouble>)>,
     /// Fetches of objects since the start; looks that found nothing new are not counted.
@@ -84,6 +86,7 @@ impl Follower {
             limits,
             accepted,
             notices: Vec::new(),
+            verified: false,
             last: None,
             fetches: 0,
         }
@@ -286,11 +289,15 @@ impl Follower {
             .map(|had| self.tree_of(from, had))
             .transpose()?
             .flatten();
-        let earlier = std::mem::take(&mut self.notices);
+        let earlier = self.notices.clone();
         let notices = self.check(from, old_tree, &commit, earlier)?;
         copy::commit(from, &mut self.mirror, tip, &self.limits)?;
         if let Some(had) = self.accepted {
             self.keep(from, had);
+        }
+        if !self.verified {
+            self.mirror.verify(commit.tree)?;
+            self.verified = true;
         }
         self.notices.clone_from(&notices);
         let old = self.accepted.replace(tip);

@@ -55,13 +55,20 @@ pub fn greeting(
     name: &RefName,
     refs_max: usize,
 ) -> Result<Greeting, WireError> {
-    let mut first = data(from)?;
-    if first.starts_with(b"# service=") {
+    let mut line = pktline::read(from)?;
+    if matches!(&line, Line::Data(text) if text.starts_with(b"# service=")) {
         if pktline::read(from)? != Line::Flush {
             return Err(WireError::Protocol("a service line without its flush"));
         }
-        first = data(from)?;
+        line = pktline::read(from)?;
     }
+    let first = match line {
+        // An old server has nothing to say about a repository without refs.
+        Line::Flush => return Ok(Greeting::V0 { tip: None, shallow: false }),
+        Line::Data(text) if text.starts_with(b"ERR ") => return Err(WireError::Remote),
+        Line::Data(text) => text,
+        Line::Delimiter | Line::End => return Err(WireError::Protocol("an odd frame as greeting")),
+    };
     match strip(&first) {
         b"version 2" => capabilities_v2(from),
         b"version 1" => {

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use countersign_ledger::digest::Digest;
 use git2::{ObjectType, Odb, OdbLookupFlags, Repository, RepositoryInitOptions};
 
-use crate::track::id::{CommitId, OID_BYTES};
-use crate::track::limits::{COMMIT_BYTES_MAX, TAG_DEPTH_MAX, TREE_BYTES_MAX};
-use crate::track::treecheck::{self, Objects};
+use crate::track::id::{CommitId, OID_BYTES, TreeId};
+use crate::track::limits::{COMMIT_BYTES_MAX, FILE_BYTES_MAX, TAG_DEPTH_MAX, TREE_BYTES_MAX};
+use crate::track::treecheck::{self, Kind, Objects};
 use crate::track::trouble::Trouble;
 use crate::track::url::Source;
 
@@ -133,6 +133,39 @@ impl Mirror {
             std::fs::rename(&staged, self.folder.join(SHALLOW_FILE))
         };
         write().map_err(|error| fault(&error))
+    }
+
+    /// Reads all below a tree once, after a start: files may have been damaged while nobody looked.
+    ///
+    /// # Errors
+    /// [`Trouble::PackBroken`]
+    pub fn verify(&self, tree: TreeId) -> Result<(), Trouble> {
+        let from = Stores::of(&[&self.repository])?;
+        let mut seen = BTreeSet::new();
+        let mut folders = vec![*tree.bytes()];
+        while let Some(folder) = folders.pop() {
+            let raw = from.tree(folder)?;
+            let list = treecheck::entries(&raw).map_err(|defect| Trouble::PackBroken {
+                reason: defect.to_owned(),
+            })?;
+            for entry in list
+                .into_iter()
+                .filter(|entry| entry.kind != Kind::Submodule)
+            {
+                if !seen.insert(entry.id) {
+                    continue;
+                }
+                if entry.kind == Kind::Folder {
+                    folders.push(entry.id);
+                } else if from
+                    .size(entry.id)?
+                    .is_some_and(|size| size <= FILE_BYTES_MAX)
+                {
+                    from.blob(entry.id)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a commit and all below its tree are here.
