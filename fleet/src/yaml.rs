@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value as Json};
 use serde_saphyr::Spanned;
 
 /// Most nesting; our own documents need about ten.
-const DEPTH_MAX: usize = 100;
+const DEPTH_MAX: usize = 40;
 /// Most values in one file, aliases expanded.
 const NODES_MAX: usize = 250_000;
 /// Most aliases in one file.
