@@ -30,3 +30,12 @@ impl std::fmt::Debug for Clock {
         f.write_str("Clock")
     }
 }
+
+impl rustls::time_provider::TimeProvider for Clock {
+    fn current_time(&self) -> Option<rustls_pki_types::UnixTime> {
+        let seconds = u64::try_from(self.now().as_second()).ok()?;
+        Some(rustls_pki_types::UnixTime::since_unix_epoch(
+            std::time::Duration::from_secs(seconds),
+        ))
+    }
+}

@@ -171,7 +171,11 @@ pub async fn start(
         return Err(StartError::NotLoopback { address });
     }
     let certificate = tls::Certificate::mint(&state.authority, options.names, state.now())?;
-    let acceptor = TlsAcceptor::from(tls::config(&state.authority, certificate.clone())?);
+    let acceptor = TlsAcceptor::from(tls::config(
+        &state.authority,
+        certificate.clone(),
+        state.clock.clone(),
+    )?);
     let tasks = TaskTracker::new();
 
     let agents = bind(options.agents).await?;

@@ -9,6 +9,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::authority::{Authority, AuthorityError};
+use super::clock::Clock;
 use super::limits::SERVER_CERTIFICATE_SECONDS;
 
 /// Why TLS can't be set up.
@@ -79,10 +80,11 @@ fn minted(
     Ok((Arc::new(CertifiedKey::new(made.chain, key)), made.not_after))
 }
 
-/// The listener's settings.
+/// The listener's settings. Certificates of clients are judged by the same clock that made them.
 pub fn config(
     authority: &Authority,
     certificate: Arc<Certificate>,
+    clock: Clock,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let settings = |e: &dyn std::fmt::Display| TlsError::Settings(e.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -94,7 +96,7 @@ pub fn config(
         .allow_unauthenticated()
         .build()
         .map_err(|e| settings(&e))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock))
         .with_safe_default_protocol_versions()
         .map_err(|e| settings(&e))?
         .with_client_cert_verifier(clients)
