@@ -5,4 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod metrics;
+pub mod serve;
 pub mod track;
+pub mod trust;

@@ -32,6 +32,10 @@ pub struct Moved {
     pub commit_sha256: Digest,
     /// `Name <mail>` as the commit says.
     pub author: String,
+    /// First line of its message, for people.
+    pub subject: String,
+    /// Committer's time as the commit says, seconds since 1970.
+    pub time: i64,
     /// Whether it bears a signature; whose is not known yet.
     pub signature: SignatureKind,
     /// A person's permit allowed this move; it is spent when the commit is sealed.
@@ -312,6 +316,8 @@ impl Follower {
             old,
             commit_sha256: commit.sha256,
             author: commit.author,
+            subject: commit.subject,
+            time: commit.time,
             signature,
             by_permit,
             notices,

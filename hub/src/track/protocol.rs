@@ -64,7 +64,12 @@ pub fn greeting(
     }
     let first = match line {
         // An old server has nothing to say about a repository without refs.
-        Line::Flush => return Ok(Greeting::V0 { tip: None, shallow: false }),
+        Line::Flush => {
+            return Ok(Greeting::V0 {
+                tip: None,
+                shallow: false,
+            });
+        }
         Line::Data(text) if text.starts_with(b"ERR ") => return Err(WireError::Remote),
         Line::Data(text) => text,
         Line::Delimiter | Line::End => return Err(WireError::Protocol("an odd frame as greeting")),

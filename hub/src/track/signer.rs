@@ -12,6 +12,8 @@ use crate::track::trouble::Trouble;
 
 /// Parents of one commit; an octopus of more is a mistake or an attack.
 const PARENTS_MAX: usize = 64;
+/// Characters of a commit's first line that are shown.
+const SUBJECT_CHARACTERS_MAX: usize = 200;
 
 /// A commit whose bytes mean one thing only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub struct Commit {
     pub parents: Vec<CommitId>,
     /// `Name <mail>`, lossily decoded, for people.
     pub author: String,
+    /// First line of its message, without control characters, at most 200 characters; for people.
+    pub subject: String,
+    /// Committer's time as the commit says, seconds since 1970.
+    pub time: i64,
     /// SHA-256 of the raw commit.
     pub sha256: Digest,
     /// It carries a signature; whose, nobody has checked.
@@ -75,7 +81,7 @@ fn parse(id: CommitId, raw: &[u8]) -> Result<Commit, &'static str> {
     if headers.contains(&b'\r') {
         return Err("a carriage return in its headers");
     }
-    let (mut tree, mut parents, mut author, mut committer) = (None, Vec::new(), None, false);
+    let (mut tree, mut parents, mut author, mut committer) = (None, Vec::new(), None, None);
     let mut signature = SignatureKind::None;
     let mut encoding = false;
     let mut place = Place::Tree;
@@ -113,12 +119,9 @@ fn parse(id: CommitId, raw: &[u8]) -> Result<Commit, &'static str> {
                 parents.push(parent);
             }
             Place::Author if author.is_some() => return Err("two author headers"),
-            Place::Author => author = Some(person(value)?),
-            Place::Committer if committer => return Err("two committer headers"),
-            Place::Committer => {
-                person(value)?;
-                committer = true;
-            }
+            Place::Author => author = Some(person(value)?.0),
+            Place::Committer if committer.is_some() => return Err("two committer headers"),
+            Place::Committer => committer = Some(person(value)?.1),
             Place::Extra => match key {
                 b"gpgsig" | b"gpgsig-sha256" if signature != SignatureKind::None => {
                     return Err("two signatures");
@@ -141,23 +144,36 @@ fn parse(id: CommitId, raw: &[u8]) -> Result<Commit, &'static str> {
             }
         }
     }
-    match (tree, author, committer) {
-        (Some(tree), Some(author), true) => Ok(Commit {
-            id,
-            tree: TreeId::from(tree),
-            parents,
-            author,
-            sha256: Digest::of(raw),
-            signature,
-        }),
-        (None, _, _) => Err("no tree"),
-        (_, None, _) => Err("no author"),
-        (_, _, false) => Err("no committer"),
-    }
+    let tree = tree.ok_or("no tree")?;
+    let author = author.ok_or("no author")?;
+    let time = committer.ok_or("no committer")?;
+    let subject = subject(&raw[end + 2..]);
+    Ok(Commit {
+        id,
+        tree: TreeId::from(tree),
+        parents,
+        author,
+        subject,
+        time,
+        sha256: Digest::of(raw),
+        signature,
+    })
 }
 
-/// `Name <mail> seconds zone`; returns `Name <mail>`.
-fn person(value: &[u8]) -> Result<String, &'static str> {
+fn subject(message: &[u8]) -> String {
+    let line = message
+        .split(|byte| *byte == b'\n')
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    String::from_utf8_lossy(line)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(SUBJECT_CHARACTERS_MAX)
+        .collect()
+}
+
+/// `Name <mail> seconds zone`; returns `Name <mail>` and the seconds.
+fn person(value: &[u8]) -> Result<(String, i64), &'static str> {
     let close = value
         .iter()
         .rposition(|byte| *byte == b'>')
@@ -182,7 +198,14 @@ fn person(value: &[u8]) -> Result<String, &'static str> {
     if !digits(seconds) || seconds.len() > 18 || !zone_ok || when.next().is_some() {
         return Err("a person without a valid time");
     }
-    Ok(String::from_utf8_lossy(&value[..=close]).into_owned())
+    let seconds = std::str::from_utf8(seconds)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or("a person without a valid time")?;
+    Ok((
+        String::from_utf8_lossy(&value[..=close]).into_owned(),
+        seconds,
+    ))
 }
 
 #[cfg(test)]
@@ -205,6 +228,10 @@ mod tests {
     fn an_ordinary_commit_is_read() {
         let read = commit(&[TREE, PARENT, AUTHOR, COMMITTER, SIGNATURE, "\nmessage\n"]).unwrap();
         assert_eq!(read.author, "A U Thor <a@example.org>");
+        assert_eq!(
+            (read.subject.as_str(), read.time),
+            ("message", 1_700_000_000)
+        );
         assert_eq!(read.parents.len(), 1);
         assert_eq!(read.signature, SignatureKind::Unverified);
         assert!(
