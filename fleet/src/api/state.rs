@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Does the cluster hold what was signed for it? Ordered from best to worst, so that the maximum sums up a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum SyncState {
     /// All objects are as signed.
     Synced,
@@ -19,7 +21,9 @@ pub enum SyncState {
 }
 
 /// Does it work? Ordered from best to worst, so that the maximum sums up a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum HealthState {
     /// It works.
     Healthy,
@@ -130,11 +134,19 @@ mod tests {
     #[test]
     fn the_maximum_is_the_worst() {
         assert_eq!(
-            [HealthState::Healthy, HealthState::Degraded, HealthState::Progressing].into_iter().max(),
+            [
+                HealthState::Healthy,
+                HealthState::Degraded,
+                HealthState::Progressing
+            ]
+            .into_iter()
+            .max(),
             Some(HealthState::Degraded)
         );
         assert_eq!(
-            [SyncState::Synced, SyncState::Failed, SyncState::OutOfSync].into_iter().max(),
+            [SyncState::Synced, SyncState::Failed, SyncState::OutOfSync]
+                .into_iter()
+                .max(),
             Some(SyncState::Failed)
         );
     }
