@@ -256,8 +256,23 @@ impl Line {
         }
     }
 
-    /// Checks all bounds.
-    pub(super) fn check(&self) -> Result<(), ManifestError> {
+    /// Checks all bounds, the length of the written line too.
+    pub(super) fn check_to_write(&self) -> Result<(), ManifestError> {
+        self.check()?;
+        let mut bytes = Vec::with_capacity(512);
+        self.write(&mut bytes);
+        if bytes.len() < LINE_BYTES_MAX {
+            return Ok(());
+        }
+        let (got, max) = (bytes.len() as u64, LINE_BYTES_MAX as u64 - 1);
+        Err(ManifestError::TooMany {
+            what: "bytes of a line",
+            got,
+            max,
+        })
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
         let shape = |problem: &str| ManifestError::Shape {
             place: "line",
             problem: format!("{}: {problem}", self.id()),
@@ -280,11 +295,6 @@ impl Line {
             if secret != matches!(line.content, Content::Secret { .. }) {
                 return Err(shape("a Secret, and nothing else, is encrypted"));
             }
-        }
-        let mut bytes = Vec::with_capacity(512);
-        self.write(&mut bytes);
-        if bytes.len() > LINE_BYTES_MAX - 1 {
-            return Err(shape("is too long"));
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Manifest {
         }
         let mut seen = BTreeSet::new();
         for line in &lines {
-            line.check()?;
+            line.check_to_write()?;
             if !seen.insert(line.id()) {
                 return Err(ManifestError::IdentityTwice(line.id().clone()));
             }

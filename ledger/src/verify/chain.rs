@@ -46,12 +46,33 @@ impl VerifiedStatement {
     }
 }
 
-/// Checks `envelopes`, oldest first, against what is known, and returns the last one.
+/// Checks `envelopes`, oldest first, against what is known, and returns the last one: the head.
 ///
-/// A chain longer than [`CHAIN_LINKS_MAX`] comes in batches: check each against [`Known::after`] the one before.
+/// A chain longer than [`CHAIN_LINKS_MAX`] comes in batches: all but the last go through [`verify_part`].
 pub fn verify_chain<E: AsRef<[u8]>>(
     known: &Known,
     envelopes: &[E],
+    verifier: &dyn Verify,
+) -> Result<VerifiedStatement, Refusal> {
+    links(known, envelopes, Some(envelopes.len()), verifier)
+}
+
+/// Checks a batch after which more follow, and returns what is known then. It is no state to apply, nor one to keep:
+/// only the head shows that the hub may still speak for this cluster.
+pub fn verify_part<E: AsRef<[u8]>>(
+    known: &Known,
+    envelopes: &[E],
+    verifier: &dyn Verify,
+) -> Result<Known, Refusal> {
+    let statement = links(known, envelopes, None, verifier)?;
+    Ok(known.after(&statement))
+}
+
+/// `head` is the place of the head, counted from 1.
+fn links<E: AsRef<[u8]>>(
+    known: &Known,
+    envelopes: &[E],
+    head: Option<usize>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
     if envelopes.len() > CHAIN_LINKS_MAX {
@@ -68,7 +89,7 @@ pub fn verify_chain<E: AsRef<[u8]>>(
             known,
             last,
             bytes.as_ref(),
-            index + 1 == envelopes.len(),
+            head == Some(index + 1),
             verifier,
         )?;
         last = Some(link.last());
@@ -81,7 +102,7 @@ fn verify_link(
     known: &Known,
     before: Option<Last>,
     bytes: &[u8],
-    is_last: bool,
+    is_head: bool,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
     let envelope = Envelope::parse(bytes, &Limits::entry())?;
@@ -95,7 +116,7 @@ fn verify_link(
     };
     let environment = known.environment()?;
     let trust_root = before.map_or(0, |last| last.trust_root);
-    let root = root::root_for(known, &desired, trust_root, is_last)?;
+    let root = root::root_for(known, &desired, trust_root, is_head)?;
     signatures::check(&envelope, root, environment, verifier)?;
     identity::check_for(
         &desired,

@@ -19,7 +19,7 @@ mod root;
 mod signatures;
 
 pub use blobs::{Checked, VerifiedBlob, VerifiedState, check_apps, check_blob, complete};
-pub use chain::{VerifiedStatement, verify_chain};
+pub use chain::{VerifiedStatement, verify_chain, verify_part};
 pub use manifest::{VerifiedManifest, VerifiedSections, assemble, sections};
 
 use crate::digest::Digest;
@@ -49,7 +49,7 @@ pub struct Last {
 }
 
 impl Known {
-    /// What is known once `statement` is verified: the next batch of its chain is checked against this.
+    /// What is known once `statement` is verified: the next chain is checked against this.
     #[must_use]
     pub fn after(&self, statement: &VerifiedStatement) -> Self {
         Self {

@@ -23,14 +23,14 @@ pub(super) fn check_level(known: &Known) -> Result<(), Refusal> {
 
 /// The root whose keys count for `desired`.
 ///
-/// For the last statement of a chain that is the newest root: a key that was dropped seals nothing new. For the ones
+/// For the head that is the newest root: a key that was dropped seals nothing new. For the ones
 /// before it, it is the root that they name, if it is one of those known here; what an older root signed before the
 /// pinned one must bear a key of the pinned one.
 pub(super) fn root_for<'k>(
     known: &'k Known,
     desired: &Desired,
     before: u64,
-    last: bool,
+    head: bool,
 ) -> Result<&'k VerifiedRoot, Refusal> {
     let newest = known.roots.newest();
     let named = desired.trust_root;
@@ -47,7 +47,7 @@ pub(super) fn root_for<'k>(
             before,
         });
     }
-    Ok(if last {
+    Ok(if head {
         newest
     } else {
         known
