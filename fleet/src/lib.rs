@@ -8,8 +8,13 @@
 pub mod admit;
 pub mod api;
 pub mod document;
+pub mod load;
 pub mod mistake;
+pub mod model;
 pub mod path;
 pub mod render;
+pub mod select;
+pub mod source;
+pub mod template;
 pub mod tree;
 pub mod yaml;

@@ -231,7 +231,14 @@ pub enum Problem {
 impl Problem {
     /// Whether the document that holds it can't be used. Otherwise it is only reported.
     pub fn breaks(&self) -> bool {
-        !matches!(self, Self::NoClusterMatches { .. })
+        // A path, a template or a pin that is wrong fails the render of one app on one cluster, and is reported there.
+        !matches!(
+            self,
+            Self::NoClusterMatches { .. }
+                | Self::NoSuchPath { .. }
+                | Self::Template { .. }
+                | Self::NotLocked
+        )
     }
 }
 
@@ -264,7 +271,9 @@ fn distance(a: &str, b: &str) -> usize {
     let width = b.len() + 1;
     let mut table = vec![0usize; (a.len() + 1) * width];
     let at = |i: usize, j: usize| i * width + j;
-    let get = |table: &[usize], i: usize, j: usize| table.get(at(i, j)).copied().unwrap_or(usize::MAX / 2);
+    let get = |table: &[usize], i: usize, j: usize| {
+        table.get(at(i, j)).copied().unwrap_or(usize::MAX / 2)
+    };
     for i in 0..=a.len() {
         for j in 0..=b.len() {
             let value = if i == 0 {
@@ -295,7 +304,14 @@ mod tests {
 
     #[test]
     fn a_mistyped_name_finds_its_neighbour() {
-        let known = ["source", "render", "clusters", "dependsOn", "rollout", "prune"];
+        let known = [
+            "source",
+            "render",
+            "clusters",
+            "dependsOn",
+            "rollout",
+            "prune",
+        ];
         assert_eq!(nearest("sorce", known).as_deref(), Some("source"));
         assert_eq!(nearest("dependson", known).as_deref(), Some("dependsOn"));
         assert_eq!(nearest("cluster", known).as_deref(), Some("clusters"));

@@ -179,7 +179,11 @@ mod tests {
             ("a/..", ""),
             ("..a/b..", "..a/b.."),
         ] {
-            assert_eq!(RepoPath::parse(text).map(|p| p.0), Ok(clean.to_owned()), "{text}");
+            assert_eq!(
+                RepoPath::parse(text).map(|p| p.0),
+                Ok(clean.to_owned()),
+                "{text}"
+            );
         }
     }
 
@@ -208,7 +212,10 @@ mod tests {
 
     #[test]
     fn percent_signs_are_no_escape() {
-        assert_eq!(RepoPath::parse("%2e%2e/x").map(|p| p.0), Ok("%2e%2e/x".to_owned()));
+        assert_eq!(
+            RepoPath::parse("%2e%2e/x").map(|p| p.0),
+            Ok("%2e%2e/x".to_owned())
+        );
     }
 
     #[test]

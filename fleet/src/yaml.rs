@@ -314,13 +314,23 @@ mod tests {
         assert!(parse(&"[".repeat(10_000)).is_err());
         assert!(parse(&"[".repeat(DEPTH_MAX - 1)).is_err());
         assert!(parse(&format!("{}x", "- ".repeat(10_000))).is_err());
-        assert!(parse(&format!("{}x{}", "[".repeat(DEPTH_MAX / 2), "]".repeat(DEPTH_MAX / 2))).is_ok());
+        assert!(
+            parse(&format!(
+                "{}x{}",
+                "[".repeat(DEPTH_MAX / 2),
+                "]".repeat(DEPTH_MAX / 2)
+            ))
+            .is_ok()
+        );
     }
 
     #[test]
     fn kubernetes_spellings_of_numbers_and_booleans_mean_the_same_here() {
         let node = &parse("a: yes\nb: 0644\nc: '1'\nd: 1_000\n").unwrap()[0];
-        assert_eq!(node.json(), json!({"a": true, "b": 420, "c": "1", "d": 1000}));
+        assert_eq!(
+            node.json(),
+            json!({"a": true, "b": 420, "c": "1", "d": 1000})
+        );
     }
 
     proptest! {

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::words::{AppName, Duration, KindName, Selector, Word};
 use super::ApiVersion;
+use super::words::{AppName, Duration, KindName, Selector, Word};
 use crate::path::RepoPath;
 
 /// Objects that an app may lose at once without a permit.

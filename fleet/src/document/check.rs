@@ -238,19 +238,32 @@ pub fn form(format: &str, text: &str) -> Result<(), String> {
         }
         "https-url" => url(text, &["https://", "http://localhost", "http://127.0.0.1"]),
         "oci-url" => url(text, &["oci://"]) && !text.trim_start_matches("oci://").contains('@'),
-        "git-url" => url(text, &["https://", "ssh://", "http://localhost", "http://127.0.0.1"]) || scp(text),
+        "git-url" => {
+            url(
+                text,
+                &["https://", "ssh://", "http://localhost", "http://127.0.0.1"],
+            ) || scp(text)
+        }
         "git-ref" => git_ref(text),
         "chart-name" => label(text, 63) || plain(text, 128),
         "chart-version" | "kubernetes-version" => version(text),
         _ => true,
     };
-    if ok { Ok(()) } else { Err(wanted(format).to_owned()) }
+    if ok {
+        Ok(())
+    } else {
+        Err(wanted(format).to_owned())
+    }
 }
 
 fn wanted(format: &str) -> &'static str {
     match format {
-        "app-name" => "must be small letters, digits and '-', at most 53, with a letter or digit at both ends",
-        "dns-label" => "must be small letters, digits and '-', at most 63, with a letter or digit at both ends",
+        "app-name" => {
+            "must be small letters, digits and '-', at most 53, with a letter or digit at both ends"
+        }
+        "dns-label" => {
+            "must be small letters, digits and '-', at most 63, with a letter or digit at both ends"
+        }
         "kind-name" => "must be a kind with its group, such as ConfigMap or Deployment.apps",
         "duration" => "must be a whole number with s, m, h or d, such as 10m",
         "https-url" => "must be a URL that starts with https://, without user or password",
@@ -265,7 +278,8 @@ fn wanted(format: &str) -> &'static str {
 }
 
 fn label(text: &str, max: usize) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let edge =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
     bytes.len() <= max
         && edge(bytes.first())
@@ -283,7 +297,8 @@ fn kind_name(text: &str) -> bool {
     kind.len() <= 63
         && kind.starts_with(|c: char| c.is_ascii_uppercase())
         && kind.chars().all(|c| c.is_ascii_alphanumeric())
-        && group.is_none_or(|group| group.len() <= 253 && group.split('.').all(|part| label(part, 63)))
+        && group
+            .is_none_or(|group| group.len() <= 253 && group.split('.').all(|part| label(part, 63)))
 }
 
 fn duration(text: &str) -> bool {
@@ -300,9 +315,10 @@ fn duration(text: &str) -> bool {
 fn plain(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len())
         && !text.starts_with('-')
-        && text
-            .chars()
-            .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '\\' | '`' | '<' | '>' | '$' | ';' | '|'))
+        && text.chars().all(|c| {
+            c.is_ascii_graphic()
+                && !matches!(c, '"' | '\'' | '\\' | '`' | '<' | '>' | '$' | ';' | '|')
+        })
 }
 
 fn url(text: &str, starts: &[&str]) -> bool {
@@ -341,7 +357,9 @@ fn git_ref(text: &str) -> bool {
         && !text.starts_with('/')
         && !text.ends_with(['/', '.'])
         && !text.ends_with(".lock")
-        && !text.chars().any(|c| matches!(c, '~' | '^' | ':' | '?' | '*' | '['))
+        && !text
+            .chars()
+            .any(|c| matches!(c, '~' | '^' | ':' | '?' | '*' | '['))
 }
 
 fn version(text: &str) -> bool {
@@ -351,7 +369,13 @@ fn version(text: &str) -> bool {
         && number
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_'))
-        && number.split(['-', '+']).next().unwrap_or_default().split('.').count() == 3
+        && number
+            .split(['-', '+'])
+            .next()
+            .unwrap_or_default()
+            .split('.')
+            .count()
+            == 3
 }
 
 #[cfg(test)]

@@ -11,7 +11,11 @@ use super::git::GitStore;
 ///
 /// # Errors
 /// [`TreeFault`] if the repository can't answer.
-pub fn changes(store: &GitStore, old: Option<Oid>, new: Oid) -> Result<BTreeSet<String>, TreeFault> {
+pub fn changes(
+    store: &GitStore,
+    old: Option<Oid>,
+    new: Oid,
+) -> Result<BTreeSet<String>, TreeFault> {
     if old == Some(new) {
         return Ok(BTreeSet::new());
     }

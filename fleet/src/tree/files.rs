@@ -50,7 +50,9 @@ impl Files for TreeFiles {
             why,
         };
         let parsed = RepoPath::parse(path).map_err(|problem| fault(problem.to_string()))?;
-        self.0.read(&parsed).map_err(|error| fault(error.to_string()))
+        self.0
+            .read(&parsed)
+            .map_err(|error| fault(error.to_string()))
     }
 
     fn list(&self, path: &str) -> Result<Vec<FolderEntry>, FilesFault> {
@@ -68,12 +70,10 @@ impl Files for TreeFiles {
             })
             .collect();
         // A refused name stays visible, so that reading it is refused by name instead of the file being left out.
-        entries.extend(
-            listing
-                .refused
-                .into_iter()
-                .map(|(name, _)| FolderEntry { name, folder: false }),
-        );
+        entries.extend(listing.refused.into_iter().map(|(name, _)| FolderEntry {
+            name,
+            folder: false,
+        }));
         entries.sort();
         Ok(entries)
     }

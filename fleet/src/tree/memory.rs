@@ -186,7 +186,10 @@ mod tests {
     #[test]
     fn what_a_fleet_must_not_be_made_of_is_refused() {
         let tree = MemoryTree::new([
-            ("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+            (
+                "lfs",
+                "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            ),
             (".GIT/config", "x"),
         ])
         .with("big", vec![b'x'; 4 * 1024 * 1024 + 1])
@@ -194,7 +197,9 @@ mod tests {
         assert_eq!(refused(&tree, "lfs"), TreeRefusal::LfsPointer);
         assert_eq!(
             refused(&tree, "big"),
-            TreeRefusal::FileTooLarge { size: 4 * 1024 * 1024 + 1 }
+            TreeRefusal::FileTooLarge {
+                size: 4 * 1024 * 1024 + 1
+            }
         );
         assert_eq!(refused(&tree, "module"), TreeRefusal::Submodule);
         assert_eq!(refused(&tree, "module/x"), TreeRefusal::Submodule);
@@ -203,7 +208,10 @@ mod tests {
             Err(ReadError::Refused { .. })
         ));
         let listing = tree.list(&RepoPath::root()).unwrap();
-        assert_eq!(listing.refused, vec![(".GIT".to_owned(), TreeRefusal::NameForbidden)]);
+        assert_eq!(
+            listing.refused,
+            vec![(".GIT".to_owned(), TreeRefusal::NameForbidden)]
+        );
     }
 
     #[test]

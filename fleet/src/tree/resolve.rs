@@ -110,7 +110,11 @@ fn reach(raw: &dyn Raw, path: &RepoPath) -> Result<Reached, TreeFault> {
                 continue;
             }
             name if forbidden(name) => {
-                return Ok(refuse(&real.child(name), &links, TreeRefusal::NameForbidden));
+                return Ok(refuse(
+                    &real.child(name),
+                    &links,
+                    TreeRefusal::NameForbidden,
+                ));
             }
             _ => {}
         }

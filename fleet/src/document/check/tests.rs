@@ -81,7 +81,11 @@ fn urls_that_could_be_options_or_carry_a_password_are_refused() {
     ] {
         assert!(form("git-url", text).is_err(), "{text}");
     }
-    for text in ["https://host/x.git", "ssh://git@host/x", "git@host.example:org/x.git"] {
+    for text in [
+        "https://host/x.git",
+        "ssh://git@host/x",
+        "git@host.example:org/x.git",
+    ] {
         assert!(form("git-url", text).is_ok(), "{text}");
     }
     for text in ["-x", "a..b", "HEAD~1", "a:b", "x.lock", "@{-1}", "a b", ""] {

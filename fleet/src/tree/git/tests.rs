@@ -84,19 +84,37 @@ fn changes_name_what_was_added_removed_and_changed() {
     let two = repository.blob(b"2").unwrap();
     let old = write_tree(
         &repository,
-        &[(b"a", one, 0o100_644), (b"b", one, 0o100_644), (b"d", one, 0o100_644)],
+        &[
+            (b"a", one, 0o100_644),
+            (b"b", one, 0o100_644),
+            (b"d", one, 0o100_644),
+        ],
     );
     let new = write_tree(
         &repository,
-        &[(b"a", two, 0o100_644), (b"c", one, 0o100_644), (b"d", one, 0o120_000)],
+        &[
+            (b"a", two, 0o100_644),
+            (b"c", one, 0o100_644),
+            (b"d", one, 0o120_000),
+        ],
     );
     let author = Signature::now("a", "a@example.org").unwrap();
     let commit = repository
-        .commit(None, &author, &author, "x", &repository.find_tree(new).unwrap(), &[])
+        .commit(
+            None,
+            &author,
+            &author,
+            "x",
+            &repository.find_tree(new).unwrap(),
+            &[],
+        )
         .unwrap();
     let store = GitStore::new(repository);
     let changed = changes(&store, Some(old), new).unwrap();
-    assert_eq!(changed.into_iter().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    assert_eq!(
+        changed.into_iter().collect::<Vec<_>>(),
+        ["a", "b", "c", "d"]
+    );
     assert!(changes(&store, Some(new), new).unwrap().is_empty());
     assert_eq!(changes(&store, None, new).unwrap().len(), 3);
     assert_eq!(store.commit(commit).unwrap().oid(), new);
