@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod hub;
 pub mod metrics;
+pub mod pipeline;
 pub mod serve;
 pub mod track;
 pub mod trust;

@@ -1,0 +1,3 @@
+//! ONE commit through all stages.
+pub mod policies;
+pub mod view;
