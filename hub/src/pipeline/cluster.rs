@@ -76,7 +76,7 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
     let renders = (count(true), count(false));
     let mut blobs = BTreeMap::new();
     let admission = admit(stage, input, &mut rendered, &mut blobs).await;
-    let mut wanted = want(secrets, input, &rendered, &mut blobs);
+    let mut wanted = want(secrets, input, &rendered, &mut blobs).await;
     let mut carried = carry(input, &wanted);
     let (mut repeated, mut differed) = (BTreeSet::new(), Vec::new());
     // What deletes is rendered twice before anything is signed (DECISIONS 13). An app that then fails gives nothing away,
@@ -211,7 +211,7 @@ const fn decision(decision: Decision) -> &'static str {
     }
 }
 
-fn want(
+async fn want(
     secrets: &Secrets,
     input: &Input<'_>,
     rendered: &BTreeMap<String, Result<Rendered, AppFailure>>,
@@ -221,7 +221,7 @@ fn want(
     let mut wanted: BTreeMap<String, Wanted> = broken.collect();
     for app in input.fleet.apps_on(input.cluster) {
         let outcome = match rendered.get(&app.name) {
-            Some(Ok(rendered)) => match lines(secrets, input, app, &rendered.objects, blobs) {
+            Some(Ok(rendered)) => match lines(secrets, input, app, &rendered.objects, blobs).await {
                 Ok(lines) => Wanted::Rendered(wanted_app(app, lines)),
                 Err(failure) => Wanted::Failed(failure),
             },
@@ -244,7 +244,7 @@ fn wanted_app(app: &App, lines: Vec<WantedLine>) -> WantedApp {
     }
 }
 
-fn lines(
+async fn lines(
     secrets: &Secrets,
     input: &Input<'_>,
     app: &App,
@@ -256,7 +256,7 @@ fn lines(
         let (content, bytes) = if object.is_secret() {
             let plain =
                 Plain { cluster: &input.cluster.name, recipient: input.recipient, app: &app.name, object: &object.id, content: &object.json };
-            let made = secrets.encrypt(plain).map_err(|error| secret_failure(&error))?;
+            let made = secrets.encrypt(plain).await.map_err(|error| secret_failure(&error))?;
             if let Some(blob) = made.blob {
                 blobs.insert(*made.content.blob(), blob);
             }
@@ -274,7 +274,7 @@ fn secret_failure(error: &SecretError) -> AppFailure {
     let (code, fault) = match error {
         SecretError::NoRecipient { .. } => ("SECRET_NO_RECIPIENT", false),
         SecretError::BadRecipient { .. } => ("SECRET_BAD_RECIPIENT", false),
-        SecretError::Encrypt { .. } | SecretError::Index(_) => ("SECRET_FAULT", true),
+        SecretError::Encrypt { .. } | SecretError::Index(_) | SecretError::Store(_) => ("SECRET_FAULT", true),
     };
     AppFailure { fault, ..AppFailure::new(code, error.to_string()) }
 }
