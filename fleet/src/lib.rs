@@ -7,11 +7,16 @@
 
 pub mod admit;
 pub mod api;
+pub mod carry;
+pub mod claims;
 pub mod document;
+pub mod failure;
+pub mod guard;
 pub mod load;
 pub mod mistake;
 pub mod model;
 pub mod path;
+pub mod permit;
 pub mod render;
 pub mod select;
 pub mod source;
