@@ -1,7 +1,6 @@
 //! One cluster at one commit: render, check, carry. Whatever fails is one app's failure; the others move on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_fleet::admit::{Decision, Verdict};
@@ -15,14 +14,10 @@ use countersign_ledger::identity::ObjectId;
 use countersign_ledger::json;
 use countersign_ledger::manifest::Content;
 use countersign_ledger::statement::Admission;
-use futures::StreamExt as _;
 
 use crate::pipeline::policies::PolicyFiles;
-use crate::pipeline::stage::{AppObjects, Ask, ReadyObject, Stage};
+use crate::pipeline::stage::{AppObjects, Ask, ReadyObject, RenderedApps, Stage};
 use crate::seal::{Plain, SecretError, Secrets};
-
-/// Apps rendered at a time; the workers are fewer, so that none waits for the hub.
-const RENDERS_AHEAD: usize = 8;
 
 /// All that decides one cluster's next state.
 pub struct Input<'a> {
@@ -64,9 +59,10 @@ pub struct Outcome {
     pub renders: (u64, u64),
 }
 
-struct Rendered {
-    objects: Arc<AppObjects>,
-    fresh: bool,
+impl<'a> Input<'a> {
+    fn ask(&self) -> Ask<'a> {
+        Ask { tree: self.tree, fleet: self.fleet, cluster: self.cluster }
+    }
 }
 
 /// Takes one cluster through render, check and carry.
@@ -92,8 +88,8 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
             break;
         }
         for name in deleting {
-            if let (Some(app), Some(Ok(first))) = (input.fleet.apps.get(&name), rendered.get(&name)) {
-                if let Some(failure) = repeat(stage, input, app, &first.objects).await {
+            if let Some(Ok(first)) = rendered.get(&name) {
+                if let Some(failure) = repeat(stage, input, &name, &first.objects).await {
                     if failure.code == NONDETERMINISTIC {
                         differed.push((name.clone(), first.objects.digest));
                     }
@@ -116,8 +112,8 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
 pub const NONDETERMINISTIC: &str = "RENDER_NOT_REPEATABLE";
 
 /// Renders an app once more and says what is wrong with the first render, if anything is.
-pub async fn repeat(stage: &dyn Stage, input: &Input<'_>, app: &App, first: &AppObjects) -> Option<AppFailure> {
-    match stage.again(Ask { tree: input.tree, app, cluster: input.cluster }).await {
+async fn repeat(stage: &dyn Stage, input: &Input<'_>, app: &str, first: &AppObjects) -> Option<AppFailure> {
+    match stage.again(input.ask(), app).await {
         Ok(second) if second.digest == first.digest => None,
         Ok(_) => Some(not_repeatable()),
         Err(failure) => Some(failure),
@@ -128,24 +124,22 @@ fn not_repeatable() -> AppFailure {
     AppFailure::new(NONDETERMINISTIC, "two renders of the same files differ; remove what makes them differ (random or time-dependent values)")
 }
 
-async fn render(stage: &dyn Stage, input: &Input<'_>) -> BTreeMap<String, Result<Rendered, AppFailure>> {
-    let renders = input.fleet.apps_on(input.cluster).map(|app| async move {
-        let result = stage.app(Ask { tree: input.tree, app, cluster: input.cluster }).await;
-        let result = match result {
-            Ok((objects, _)) if input.differing.contains(&(app.name.clone(), objects.digest)) => Err(not_repeatable()),
-            Ok((objects, fresh)) => Ok(Rendered { objects, fresh }),
-            Err(failure) => Err(failure),
-        };
-        (app.name.clone(), result)
-    });
-    futures::stream::iter(renders).buffer_unordered(RENDERS_AHEAD).collect().await
+/// A render that is known to differ from its repetition stays refused.
+async fn render(stage: &dyn Stage, input: &Input<'_>) -> RenderedApps {
+    let mut rendered = stage.apps(input.ask()).await;
+    for (name, app) in &mut rendered {
+        if app.as_ref().is_ok_and(|app| input.differing.contains(&(name.clone(), app.objects.digest))) {
+            *app = Err(not_repeatable());
+        }
+    }
+    rendered
 }
 
 /// Every object of every app passes here, whatever it is: one gate.
 async fn admit(
     stage: &dyn Stage,
     input: &Input<'_>,
-    rendered: &mut BTreeMap<String, Result<Rendered, AppFailure>>,
+    rendered: &mut RenderedApps,
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> Admission {
     let judges: Vec<&PolicyFiles> = input.judges.iter().filter(|set| !set.is_empty()).collect();
@@ -160,7 +154,7 @@ async fn admit(
     }
     let mut said: Vec<Verdict> = Vec::new();
     for set in &judges {
-        match stage.admit(set, input.cluster, &objects).await {
+        match stage.admit(input.ask(), set, &objects).await {
             Ok(verdicts) => said.extend(verdicts),
             // Nothing is signed that was not judged.
             Err(failure) => {
@@ -214,7 +208,7 @@ const fn decision(decision: Decision) -> &'static str {
 async fn want(
     secrets: &Secrets,
     input: &Input<'_>,
-    rendered: &BTreeMap<String, Result<Rendered, AppFailure>>,
+    rendered: &RenderedApps,
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> BTreeMap<String, Wanted> {
     let broken = input.fleet.broken_apps.iter().map(|(name, mistakes)| (name.clone(), Wanted::Failed(AppFailure::of_mistakes(mistakes))));

@@ -1,13 +1,13 @@
 //! What the pipeline asks of rendering and admission. One real answer, over the renderer's worker processes, and one for
 //! tests; the pipeline itself knows neither processes nor files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_fleet::admit::Verdict;
 use countersign_fleet::failure::AppFailure;
-use countersign_fleet::model::{App, Cluster};
+use countersign_fleet::model::{Cluster, Fleet};
 use countersign_fleet::tree::SharedTree;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
@@ -57,33 +57,45 @@ pub struct AppObjects {
     pub warnings: Vec<String>,
 }
 
-/// One app on one cluster at one commit.
+/// One cluster at one commit.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// The commit's tree.
     pub tree: &'a SharedTree,
-    /// The app.
-    pub app: &'a App,
+    /// The commit's fleet.
+    pub fleet: &'a Fleet,
     /// The cluster.
     pub cluster: &'a Cluster,
 }
+
+/// An app's objects, and whether they were rendered now or are known because nothing that was read has changed.
+#[derive(Debug, Clone)]
+pub struct RenderedApp {
+    /// The objects.
+    pub objects: Arc<AppObjects>,
+    /// Rendered now, once.
+    pub fresh: bool,
+}
+
+/// What became of each app that chooses a cluster, by name.
+pub type RenderedApps = BTreeMap<String, Result<RenderedApp, AppFailure>>;
 
 /// Rendering and admission.
 pub trait Stage: Send + Sync + 'static {
     /// What renders, for statements.
     fn version(&self) -> String;
 
-    /// The app's objects; from memory while nothing that it reads has changed. Says whether it was rendered now.
-    fn app<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Result<(Arc<AppObjects>, bool), AppFailure>>;
+    /// The objects of all apps that choose the cluster; from memory while nothing that they read has changed.
+    fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps>;
 
-    /// The app's objects once more, by another worker and never from memory.
-    fn again<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Result<Arc<AppObjects>, AppFailure>>;
+    /// One app's objects once more, by another worker and never from memory.
+    fn again<'a>(&'a self, ask: Ask<'a>, app: &'a str) -> BoxFuture<'a, Result<Arc<AppObjects>, AppFailure>>;
 
-    /// What a set of policies says to objects; an index counts `objects`.
+    /// What a set of policies says to objects of all apps; an index counts `objects`.
     fn admit<'a>(
         &'a self,
+        ask: Ask<'a>,
         policies: &'a PolicyFiles,
-        cluster: &'a Cluster,
         objects: &'a [ReadyObject],
     ) -> BoxFuture<'a, Result<Vec<Verdict>, AppFailure>>;
 

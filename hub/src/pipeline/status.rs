@@ -85,7 +85,10 @@ fn wants(app: &str, cluster: &str, report: &AppReport, source: &api::Source) -> 
 
 /// A failure that a person can permit away.
 fn permit_needed(app: &str, cluster: &str, failure: &AppFailure) -> Option<api::PermitNeeded> {
-    let manifest = failure.permit.as_ref()?.to_string();
+    if failure.permit.is_empty() {
+        return None;
+    }
+    let manifest = failure.permit.clone();
     let permit = api::PermitKind::Deletion { app: app.to_owned(), manifest };
     Some(api::PermitNeeded { permit, cluster: cluster.to_owned(), message: failure.message.clone() })
 }

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 
 use crate::pipeline::cluster::{self, Outcome};
 use crate::pipeline::policies::{self, Judges, PolicyFiles};
+use crate::pipeline::stage::Ask;
 use crate::pipeline::{Done, Known, Pipeline, PipelineError, permits};
 use crate::seal::{SourceEntry, Unsealed};
 use crate::sealed;
@@ -301,9 +302,9 @@ impl Pipeline {
         let tree: SharedTree = Arc::new(tree);
         let mut found: BTreeMap<(String, Digest), String> = BTreeMap::new();
         for (cluster_name, app_name, first) in unrepeated {
-            let (Some(cluster), Some(app)) = (done.fleet.clusters.get(&cluster_name), done.fleet.apps.get(&app_name)) else { continue };
-            let ask = crate::pipeline::stage::Ask { tree: &tree, app, cluster };
-            if self.parts.stage.again(ask).await.is_ok_and(|second| second.digest != first) {
+            let Some(cluster) = done.fleet.clusters.get(&cluster_name) else { continue };
+            let ask = Ask { tree: &tree, fleet: &done.fleet, cluster };
+            if self.parts.stage.again(ask, &app_name).await.is_ok_and(|second| second.digest != first) {
                 found.insert((app_name, first), cluster_name);
             }
         }
