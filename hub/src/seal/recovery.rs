@@ -109,6 +109,14 @@ pub enum RecordError {
         /// What is wrong.
         problem: EntryProblem,
     },
+    /// The store has another claim than the one that this hub has seen.
+    #[error(
+        "the store has another claim {number} than the one that this hub has seen: its history was changed"
+    )]
+    Rewritten {
+        /// The last claim that was seen.
+        number: u64,
+    },
     /// The store has fewer claims than this hub has seen: it was set back to an older day.
     #[error("the store has no claim {number}, which this hub has seen: the store was set back")]
     SetBack {

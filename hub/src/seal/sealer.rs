@@ -491,24 +491,25 @@ async fn recover(store: &Store, index: &Index, roots: &Roots) -> Result<Record, 
     Ok(record)
 }
 
-/// The record as the index has it. An index of another store is emptied; a store that lost claims is refused.
+/// The record as the index has it. A store that lost or changed a claim that the index has seen is refused: whoever
+/// means it (another store) deletes the index.
 async fn resume(store: &Store, index: &Index) -> Result<Record, OpenError> {
     let Some((number, digest)) = index.last_claim()? else {
         return Ok(Record::default());
     };
-    let there = store.get(&Claim::path(number)).await?;
-    if there.is_none() && store.exists(&Claim::path(0)).await? {
-        return Err(RecordError::SetBack { number }.into());
+    match store.get(&Claim::path(number)).await? {
+        None => return Err(RecordError::SetBack { number }.into()),
+        Some(bytes) if Digest::of(&bytes) != digest => {
+            return Err(RecordError::Rewritten { number }.into());
+        }
+        Some(_) => {}
     }
-    if there.is_some_and(|bytes| Digest::of(&bytes) == digest)
-        && let Ok(record) = Record::resume(Some((number, digest)), index.heads()?)
-    {
-        return Ok(record);
+    match Record::resume(Some((number, digest)), index.heads()?) {
+        Ok(record) => Ok(record),
+        Err(problem) => {
+            tracing::warn!(%problem, "the index is damaged; it is made anew");
+            index.clear()?;
+            Ok(Record::default())
+        }
     }
-    tracing::warn!(
-        claim = number,
-        "the index does not belong to this store; it is made anew"
-    );
-    index.clear()?;
-    Ok(Record::default())
 }
