@@ -1,7 +1,9 @@
 //! Each kind in the states that an operator meets, judged. A row: what it shows, the object, the verdict.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use countersign_health::{Health, HealthStatus, Rules, judge, judge_with_pods, needs_status};
+use countersign_health::{
+    Health, HealthStatus, Rules, judge, judge_with_pods, needs_status, selects,
+};
 use serde_json::Value;
 
 use HealthStatus::{Degraded, Healthy, Missing, Progressing, Suspended, Unknown};
@@ -907,6 +909,47 @@ fn a_workload_is_explained_by_its_pods() {
             judge_with_pods(workload, &pods, &Rules::none()),
             Health::new(status, message),
             "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_selector_chooses_pods_of_its_own_namespace_by_all_its_labels() {
+    let workload = object(
+        "{metadata: {namespace: shop}, spec: {selector: {matchLabels: {app: cart, tier: web}}}}",
+    );
+    for (name, pod, want) in [
+        (
+            "all labels",
+            "{metadata: {namespace: shop, labels: {app: cart, tier: web, x: y}}}",
+            true,
+        ),
+        (
+            "one label",
+            "{metadata: {namespace: shop, labels: {app: cart}}}",
+            false,
+        ),
+        (
+            "other namespace",
+            "{metadata: {namespace: bank, labels: {app: cart, tier: web}}}",
+            false,
+        ),
+        ("no labels", "{metadata: {namespace: shop}}", false),
+    ] {
+        assert_eq!(selects(&workload, &object(pod)), want, "{name}");
+    }
+    let pod = object("{metadata: {labels: {app: cart}}}");
+    for selector in [
+        "{}",
+        "{matchLabels: {}}",
+        "{matchLabels: {app: cart}, matchExpressions: [{key: a, operator: Exists}]}",
+    ] {
+        assert!(
+            !selects(
+                &object(&format!("{{spec: {{selector: {selector}}}}}")),
+                &pod
+            ),
+            "{selector}"
         );
     }
 }
