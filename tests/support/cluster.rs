@@ -229,7 +229,7 @@ impl Cluster {
         let mut config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         // The default retries a refused request up to 15 times, unseen; a test wants to see.
-        config.default_retry = None;
+        config.default_retry = false;
         Ok(Client::try_from(config)?)
     }
 
