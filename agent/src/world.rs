@@ -361,6 +361,13 @@ impl World {
         }
     }
 
+    /// Forgets earlier drifts of an object: a person looked at the fight and ended it.
+    pub fn forget_fight(&mut self, id: &ObjectId) {
+        if let Some(object) = self.objects.get_mut(id) {
+            object.fight = None;
+        }
+    }
+
     /// Whether a write of this object is under way.
     #[must_use]
     pub fn is_writing(&self, id: &ObjectId) -> bool {
