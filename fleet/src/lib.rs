@@ -1,1 +1,20 @@
+//! What the hub and the CLI share about a fleet: its documents, how they are rendered and checked, and what a cluster
+//! shall run as a consequence.
+//!
+//! Read first: [`tree`] (where files come from), [`document`] (what an operator writes), [`load`] (a tree becomes a
+//! fleet and all its mistakes), then [`desired`] (a fleet becomes the objects of one cluster).
 #![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod api;
+pub mod document;
+pub mod load;
+pub mod mistake;
+pub mod model;
+pub mod path;
+pub mod render;
+pub mod select;
+pub mod source;
+pub mod template;
+pub mod tree;
+pub mod yaml;

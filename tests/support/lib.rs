@@ -25,7 +25,7 @@ mod until;
 mod watchdog;
 pub mod workspace;
 
-pub use until::{Look, until};
+pub use until::{InVain, Look, until, wait};
 
 /// Makes *ring* the TLS provider of this process. Every handle that needs TLS calls it; calling it again does nothing.
 pub fn install_tls() {

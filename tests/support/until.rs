@@ -59,7 +59,8 @@ impl<T, E: Display> Look for Result<T, E> {
 /// # Panics
 /// If it is not so within `limit`: the message names the caller's line, what was waited for, and what was seen last.
 #[track_caller]
-pub fn until<L, F, Fut>(what: &str, limit: Duration, mut look: F) -> impl Future<Output = L::Found>
+#[allow(clippy::panic, reason = "a test that waited in vain has failed")]
+pub fn until<L, F, Fut>(what: &str, limit: Duration, look: F) -> impl Future<Output = L::Found>
 where
     L: Look,
     F: FnMut() -> Fut,
@@ -67,31 +68,62 @@ where
 {
     let caller = Location::caller();
     async move {
-        let deadline = Instant::now() + limit;
-        let mut pause = FIRST_PAUSE;
-        let mut last = "no look came to an end".to_owned();
-        let mut looks = 0_u32;
-        loop {
-            match timeout_at(deadline, look()).await {
-                Ok(seen) => match seen.look() {
-                    Ok(found) => return found,
-                    Err(seen) => last = seen,
-                },
-                Err(_elapsed) => give_up(caller, what, limit, looks, &last),
-            }
-            looks += 1;
-            if Instant::now() + pause > deadline {
-                give_up(caller, what, limit, looks, &last);
-            }
-            sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+        match wait(what, limit, look).await {
+            Ok(found) => found,
+            Err(in_vain) => panic!("{caller}: {in_vain}"),
         }
     }
 }
 
-#[allow(clippy::panic, reason = "a test that waited in vain has failed")]
-fn give_up(caller: &Location<'_>, what: &str, limit: Duration, looks: u32, last: &str) -> ! {
-    panic!("{caller}: waited {limit:?} for: {what}\n  looked {looks} times; seen last: {last}")
+/// A condition that did not come about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("waited {limit:?} for: {what}\n  looked {looks} times; seen last: {last}")]
+pub struct InVain {
+    /// What was waited for.
+    pub what: String,
+    /// For how long.
+    pub limit: Duration,
+    /// How often it was looked at.
+    pub looks: u32,
+    /// What was there instead.
+    pub last: String,
+}
+
+/// As [`until`], for a caller that goes on when it waited in vain.
+///
+/// # Errors
+/// [`InVain`] if it is not so within `limit`.
+pub async fn wait<L, F, Fut>(what: &str, limit: Duration, mut look: F) -> Result<L::Found, InVain>
+where
+    L: Look,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = L>,
+{
+    let deadline = Instant::now() + limit;
+    let mut pause = FIRST_PAUSE;
+    let mut last = "no look came to an end".to_owned();
+    let mut looks = 0_u32;
+    loop {
+        let in_vain = |last: &str, looks| InVain {
+            what: what.to_owned(),
+            limit,
+            looks,
+            last: last.to_owned(),
+        };
+        match timeout_at(deadline, look()).await {
+            Ok(seen) => match seen.look() {
+                Ok(found) => return Ok(found),
+                Err(seen) => last = seen,
+            },
+            Err(_elapsed) => return Err(in_vain(&last, looks)),
+        }
+        looks += 1;
+        if Instant::now() + pause > deadline {
+            return Err(in_vain(&last, looks));
+        }
+        sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod codegen;
 mod demo;
 mod sources;
 mod step;
@@ -12,7 +13,7 @@ mod tools;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_tests::tool;
+use countersign_tests::{tool, workspace};
 
 /// Development commands of Countersign.
 #[derive(Parser)]
@@ -30,6 +31,12 @@ enum Command {
     Tidy,
     /// Builds the pinned Go programs into target/tools and prints where they are
     Tools,
+    /// Writes the Go types of the renderer's frames from their .proto file
+    Codegen {
+        /// Write nothing; fail if the committed file differs
+        #[arg(long)]
+        check: bool,
+    },
     /// Starts the test clusters of the demo and shows how to reach them
     Demo(demo::Args),
     /// Measures, prints a table and writes target/bench/report.json
@@ -49,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
         Command::Tools => tools::run(),
+        Command::Codegen { check } => codegen::run(workspace::root(), check),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -10,7 +10,7 @@ use countersign_tests::{program, tool, workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    sources,
+    codegen, sources,
     step::{self, Outcome},
     tidy, tools,
 };
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Full sweeps and a million cases where the short run takes samples; hours
     #[arg(long)]
     long: bool,
-    /// Only this step (tidy, fmt, clippy, tools, build, rust, go); `rust:TEXT` runs the Rust tests whose name contains TEXT
+    /// Only this step (tidy, fmt, clippy, tools, codegen, build, rust, go); `rust:TEXT` runs the Rust tests whose name contains TEXT
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
     /// Leave out the steps that a run before this one passed on the very same sources
@@ -42,7 +42,7 @@ struct Context {
 }
 
 /// The steps in their order: what fails soonest first.
-const STEPS: [(&str, Act); 7] = [
+const STEPS: [(&str, Act); 8] = [
     ("tidy", |_| tidy::run()),
     ("fmt", |context| {
         step::command(context.root, &[], &["cargo", "fmt", "--all", "--check"])
@@ -61,6 +61,7 @@ const STEPS: [(&str, Act); 7] = [
         step::command(context.root, &[], &argv)
     }),
     ("tools", |_| tools::build_all()),
+    ("codegen", |context| codegen::run(context.root, true)),
     ("build", |context| {
         step::command(
             context.root,

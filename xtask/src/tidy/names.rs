@@ -9,6 +9,13 @@ const DRAWERS: [&str; 7] = [
 
 /// Checks one path of the project.
 pub(super) fn check(path: &str) -> Option<Complaint> {
+    if path.split('/').any(|part| part == "target") {
+        return Some(Complaint::new(
+            path,
+            0,
+            "a build's result; git rm it, and let the build write under the root's target/",
+        ));
+    }
     let code = [".rs", ".go", ".proto"]
         .iter()
         .any(|ending| path.ends_with(ending));
@@ -31,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drawers_are_refused_and_nouns_are_not() {
+    fn drawers_and_built_files_are_refused_and_nouns_are_not() {
         for (path, fine) in [
             ("hub/src/util.rs", false),
             ("hub/src/common/mod.rs", false),
@@ -39,6 +46,7 @@ mod tests {
             ("hub/src/seal/batch.rs", true),
             ("hub/src/commons.rs", true),
             ("docs/misc.md", true),
+            ("hub/renderer/target/tools/x", false),
         ] {
             assert_eq!(check(path).is_none(), fine, "{path}");
         }

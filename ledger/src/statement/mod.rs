@@ -1,0 +1,171 @@
+//! in-toto statements: what entries say. Read strictly; unknown fields are ignored (in-toto asks so: a field may be
+//! added only if ignoring it never allows what it would forbid), an unknown predicate type is not.
+
+mod desired;
+mod source;
+
+pub use desired::{Admission, Desired, Permit, PermitKind};
+pub use source::{Source, Verdict};
+
+use serde_json::{Value, json};
+
+use crate::dsse::{PAYLOAD_TYPE, pae};
+use crate::json::{self, JsonError, Limits};
+use crate::limits::PAE_BYTES_MAX;
+use crate::name::BadName;
+
+/// The statement's type.
+pub const TYPE: &str = "https://in-toto.io/Statement/v1";
+/// Predicate type of [`Source`].
+pub const SOURCE: &str = "https://countersign.dev/source/v1";
+/// Predicate type of [`Desired`].
+pub const DESIRED: &str = "https://countersign.dev/desired/v1";
+
+/// A statement of a kind that we know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// The tracked ref moved.
+    Source(Source),
+    /// What one cluster shall run.
+    Desired(Desired),
+}
+
+/// Why a payload is no statement, or a statement can not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// Not JSON as we take it.
+    #[error("statement {0}")]
+    Json(#[from] JsonError),
+    /// What would be signed is longer than a KMS signs.
+    #[error("statement: its PAE has {got} bytes, at most {PAE_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// Bytes of the PAE.
+        got: usize,
+    },
+    /// Not an in-toto statement of version 1.
+    #[error("statement: its _type is not {TYPE:?}")]
+    Type,
+    /// A predicate that we do not know.
+    #[error("statement: unknown predicate type {0:?}")]
+    Predicate(String),
+    /// Not exactly one subject with a name and a digest of the right kind.
+    #[error("statement: must have one subject with a name and the digest {0:?}")]
+    Subject(&'static str),
+    /// A field of the predicate is missing or of another type.
+    #[error("statement: predicate: {0}")]
+    Shape(String),
+    /// A name that is none.
+    #[error("statement: {0}")]
+    Name(#[from] BadName),
+    /// A field with a value that can not be.
+    #[error("statement: {field} {problem}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+impl Statement {
+    /// Reads the payload of an envelope.
+    pub fn parse(payload: &[u8]) -> Result<Self, StatementError> {
+        check_size(payload)?;
+        let value = json::parse(payload, &Limits::document(PAE_BYTES_MAX))?;
+        if value.get("_type").and_then(Value::as_str) != Some(TYPE) {
+            return Err(StatementError::Type);
+        }
+        match value.get("predicateType").and_then(Value::as_str) {
+            Some(SOURCE) => Source::read(&value).map(Self::Source),
+            Some(DESIRED) => Desired::read(&value).map(Self::Desired),
+            other => Err(StatementError::Predicate(
+                other.unwrap_or_default().chars().take(120).collect(),
+            )),
+        }
+    }
+
+    /// The payload: canonical JSON that is small enough to be signed.
+    pub fn payload(&self) -> Result<Vec<u8>, StatementError> {
+        match self {
+            Self::Source(source) => source.payload(),
+            Self::Desired(desired) => desired.payload(),
+        }
+    }
+}
+
+fn check_size(payload: &[u8]) -> Result<(), StatementError> {
+    // The PAE adds the type and two lengths: measured on the payload itself, so that large input is never copied.
+    let got = pae(PAYLOAD_TYPE, &[]).len() + payload.len() + payload.len().max(1).ilog10() as usize;
+    if got <= PAE_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(StatementError::TooLarge { got })
+    }
+}
+
+fn write(
+    predicate_type: &str,
+    name: &str,
+    algorithm: &str,
+    digest: &str,
+    predicate: Value,
+) -> Result<Vec<u8>, StatementError> {
+    let statement = json!({
+        "_type": TYPE,
+        "predicate": predicate,
+        "predicateType": predicate_type,
+        "subject": [{"digest": {algorithm: digest}, "name": name}],
+    });
+    let payload = json::canonical(&statement)?;
+    check_size(&payload)?;
+    Ok(payload)
+}
+
+/// The one subject: its name and its digest by `algorithm`.
+fn subject<'v>(
+    value: &'v Value,
+    algorithm: &'static str,
+) -> Result<(&'v str, &'v str), StatementError> {
+    let Some([subject]) = value
+        .get("subject")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+    else {
+        return Err(StatementError::Subject(algorithm));
+    };
+    let name = subject.get("name").and_then(Value::as_str);
+    let digest = subject
+        .get("digest")
+        .and_then(|digest| digest.get(algorithm))
+        .and_then(Value::as_str);
+    name.zip(digest).ok_or(StatementError::Subject(algorithm))
+}
+
+/// The predicate, as `T`.
+fn predicate<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, StatementError> {
+    let predicate = value.get("predicate").cloned().unwrap_or(Value::Null);
+    serde_json::from_value(predicate).map_err(|error| StatementError::Shape(error.to_string()))
+}
+
+/// The predicate as JSON.
+fn to_value<T: serde::Serialize>(predicate: &T) -> Result<Value, StatementError> {
+    serde_json::to_value(predicate).map_err(|error| StatementError::Shape(error.to_string()))
+}
+
+/// A Git object id: SHA-1 or SHA-256, lower-case hex.
+fn check_git_id(field: &'static str, text: &str) -> Result<(), StatementError> {
+    let hex = text
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if hex && matches!(text.len(), 40 | 64) {
+        Ok(())
+    } else {
+        Err(StatementError::Field {
+            field,
+            problem: "must be 40 or 64 lower-case hex digits",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! The content of a trust root, version 1.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::dsse::{self, Envelope};
+use crate::json::{self, JsonError, Limits};
+use crate::key::{PublicKey, Sign, SignFault};
+use crate::limits::TRUST_ROOT_BYTES_MAX;
+use crate::name::{self, BadName};
+
+/// The format's name.
+pub const FORMAT: &str = "https://countersign.dev/trust/v1";
+/// The payload type of its envelope.
+pub const PAYLOAD_TYPE: &str = "application/vnd.countersign.trust+json";
+
+/// The content of a trust root. A field that is not known is refused: it may forbid what we would allow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrustRoot {
+    format: Format,
+    /// From 1, each root one above the one before.
+    pub version: u64,
+    /// The fleet's name; final.
+    pub fleet: String,
+    /// When it was made (RFC 3339). For people; no check looks at it.
+    pub issued: String,
+    /// Who may make the next one.
+    pub root: RootRole,
+    /// The keys that may seal, by environment; no key serves two.
+    pub sealers: BTreeMap<String, Vec<SealerKey>>,
+    /// The clusters.
+    pub clusters: BTreeMap<String, ClusterTrust>,
+    /// SHA-256 of the DER of the CA certificate under which the hub's TLS stands.
+    pub hub_ca: Digest,
+    /// People whose commit signatures count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<Person>,
+    /// The log; none until it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogTrust>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Format {
+    #[serde(rename = "https://countersign.dev/trust/v1")]
+    V1,
+}
+
+/// Who may make the next trust root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootRole {
+    /// The keys.
+    pub keys: Vec<NamedKey>,
+    /// How many of them must sign.
+    pub threshold: usize,
+}
+
+/// A key and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedKey {
+    /// The key.
+    pub key: PublicKey,
+    /// Whose it is, for people to read.
+    pub name: String,
+}
+
+/// A key that may seal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealerKey {
+    /// The key.
+    pub key: PublicKey,
+}
+
+/// What the trust root says of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterTrust {
+    /// Its environment: whose sealer keys count.
+    pub environment: String,
+    /// The least that its agent accepts.
+    pub level: Level,
+}
+
+/// A person whose commit signatures count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// The name, unique in the trust root.
+    pub name: String,
+    /// Public keys: OpenSSH lines or armored OpenPGP keys.
+    pub keys: Vec<String>,
+    /// Paths that the person may change; a path that ends in `/` is a folder, `/` is everything.
+    pub paths: Vec<String>,
+}
+
+/// The log that entries must stand in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogTrust {
+    /// The log's key in the text form of signed notes.
+    pub vkey: String,
+}
+
+/// How sure an agent must be before it applies a state; each level holds all that the ones before it do.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Signed for this cluster and in the log.
+    #[default]
+    Signed,
+    /// The log is witnessed.
+    Witnessed,
+    /// The commit is signed by an allowed person.
+    Authored,
+    /// A second renderer agrees.
+    Reproduced,
+}
+
+impl Level {
+    /// All levels, the least first.
+    pub const ALL: [Self; 4] = [
+        Self::Signed,
+        Self::Witnessed,
+        Self::Authored,
+        Self::Reproduced,
+    ];
+
+    /// The level's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Witnessed => "witnessed",
+            Self::Authored => "authored",
+            Self::Reproduced => "reproduced",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a text is no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be signed, witnessed, authored or reproduced")]
+pub struct NotALevel;
+
+impl std::str::FromStr for Level {
+    type Err = NotALevel;
+
+    fn from_str(text: &str) -> Result<Self, NotALevel> {
+        Self::ALL
+            .into_iter()
+            .find(|level| level.name() == text)
+            .ok_or(NotALevel)
+    }
+}
+
+/// Why the content of a trust root is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustRootError {
+    /// Not JSON as we take it.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// A field is missing, unknown or of another type.
+    #[error("{0}")]
+    Shape(String),
+    /// Versions begin at 1.
+    #[error("version: begins at 1")]
+    Version,
+    /// A threshold that nobody or everybody meets.
+    #[error("root.threshold: must be 1 to {keys}, the number of root keys, is {got}")]
+    Threshold {
+        /// Number of keys.
+        keys: usize,
+        /// The threshold.
+        got: usize,
+    },
+    /// One key in two places.
+    #[error("key {key} stands twice: {first} and {second}")]
+    KeyTwice {
+        /// The key.
+        key: PublicKey,
+        /// Its first place.
+        first: String,
+        /// Its second place.
+        second: String,
+    },
+    /// A name that is none.
+    #[error("{0}")]
+    Name(#[from] BadName),
+    /// An environment without a key to seal for it.
+    #[error("environment {0:?} has no sealer key")]
+    NoSealer(String),
+    /// Two people of one name.
+    #[error("two people are named {0:?}")]
+    PersonTwice(String),
+    /// The keys of a person or the log are empty.
+    #[error("{0} has no key")]
+    NoKey(String),
+    /// A signature could not be made.
+    #[error("{0}")]
+    Sign(#[from] SignFault),
+}
+
+impl TrustRoot {
+    /// A trust root of version 1 without clusters, people or log.
+    #[must_use]
+    pub fn new(fleet: &str, issued: &str, root: RootRole, hub_ca: Digest) -> Self {
+        Self {
+            format: Format::V1,
+            version: 1,
+            fleet: fleet.to_owned(),
+            issued: issued.to_owned(),
+            root,
+            sealers: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            hub_ca,
+            people: Vec::new(),
+            log: None,
+        }
+    }
+
+    /// Reads and checks the content; no signature is looked at.
+    pub fn parse(payload: &[u8]) -> Result<Self, TrustRootError> {
+        let mut value = json::parse(payload, &Limits::document(TRUST_ROOT_BYTES_MAX))?;
+        // "log": null says the same as no log.
+        if let Some(fields) = value.as_object_mut()
+            && fields.get("log").is_some_and(serde_json::Value::is_null)
+        {
+            fields.remove("log");
+        }
+        let root: Self = serde_json::from_value(value)
+            .map_err(|error| TrustRootError::Shape(error.to_string()))?;
+        root.check()?;
+        Ok(root)
+    }
+
+    /// The canonical bytes that are signed.
+    pub fn payload(&self) -> Result<Vec<u8>, TrustRootError> {
+        self.check()?;
+        let value =
+            serde_json::to_value(self).map_err(|error| TrustRootError::Shape(error.to_string()))?;
+        Ok(json::canonical(&value)?)
+    }
+
+    /// The document: an envelope with the signatures of `signers`.
+    pub fn sign(&self, signers: &[&dyn Sign]) -> Result<Envelope, TrustRootError> {
+        Ok(dsse::sign(PAYLOAD_TYPE, &self.payload()?, signers)?)
+    }
+
+    /// Checks all that a reader relies on.
+    pub fn check(&self) -> Result<(), TrustRootError> {
+        if self.version == 0 {
+            return Err(TrustRootError::Version);
+        }
+        name::check("fleet", &self.fleet)?;
+        let keys = self.root.keys.len();
+        if self.root.threshold == 0 || self.root.threshold > keys {
+            return Err(TrustRootError::Threshold {
+                keys,
+                got: self.root.threshold,
+            });
+        }
+        self.check_keys()?;
+        for (cluster, trust) in &self.clusters {
+            name::check("cluster", cluster)?;
+            if self
+                .sealers
+                .get(&trust.environment)
+                .is_none_or(Vec::is_empty)
+            {
+                return Err(TrustRootError::NoSealer(trust.environment.clone()));
+            }
+        }
+        let mut names = BTreeSet::new();
+        for person in &self.people {
+            if !names.insert(&person.name) {
+                return Err(TrustRootError::PersonTwice(person.name.clone()));
+            }
+            if person.keys.is_empty() {
+                return Err(TrustRootError::NoKey(format!("person {:?}", person.name)));
+            }
+        }
+        if self.log.as_ref().is_some_and(|log| log.vkey.is_empty()) {
+            return Err(TrustRootError::NoKey("the log".into()));
+        }
+        Ok(())
+    }
+
+    /// A key has one role: who steals an online key must not hold a root key, nor seal for a second environment.
+    fn check_keys(&self) -> Result<(), TrustRootError> {
+        let mut places: BTreeMap<PublicKey, String> = BTreeMap::new();
+        let mut place = |key: PublicKey, second: String| match places.get(&key) {
+            Some(first) => Err(TrustRootError::KeyTwice {
+                key,
+                first: first.clone(),
+                second,
+            }),
+            None => {
+                places.insert(key, second);
+                Ok(())
+            }
+        };
+        for root in &self.root.keys {
+            place(root.key, format!("root key of {:?}", root.name))?;
+        }
+        for (environment, sealers) in &self.sealers {
+            name::check("environment", environment)?;
+            if sealers.is_empty() {
+                return Err(TrustRootError::NoSealer(environment.clone()));
+            }
+            for sealer in sealers {
+                place(sealer.key, format!("sealer key of {environment:?}"))?;
+            }
+        }
+        Ok(())
+    }
+}

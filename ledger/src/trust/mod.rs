@@ -1,0 +1,19 @@
+//! The trust root: who may sign what. Written by people, signed by root keys that are never online.
+//!
+//! [`document`] is the plain content that anybody may write; [`VerifiedRoot`] is one whose signatures were checked;
+//! [`Roots`] is a pinned one and those that follow it.
+
+pub mod document;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod init;
+mod root;
+mod succession;
+
+pub use document::{
+    ClusterTrust, Level, LogTrust, NamedKey, Person, RootRole, SealerKey, TrustRoot, TrustRootError,
+};
+pub use root::VerifiedRoot;
+pub use succession::Roots;
+
+#[cfg(test)]
+mod tests;
