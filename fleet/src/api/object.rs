@@ -1,5 +1,6 @@
 //! Objects of one cluster.
 
+use countersign_ledger::identity::ObjectId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,28 @@ impl std::fmt::Display for ObjectName {
             write!(f, "/{}", self.namespace)?;
         }
         write!(f, "/{}", self.name)
+    }
+}
+
+impl From<ObjectId> for ObjectName {
+    fn from(id: ObjectId) -> Self {
+        Self {
+            group: id.group,
+            kind: id.kind,
+            namespace: id.namespace,
+            name: id.name,
+        }
+    }
+}
+
+impl From<ObjectName> for ObjectId {
+    fn from(name: ObjectName) -> Self {
+        Self {
+            group: name.group,
+            kind: name.kind,
+            namespace: name.namespace,
+            name: name.name,
+        }
     }
 }
 

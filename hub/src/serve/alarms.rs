@@ -36,7 +36,7 @@ impl Alarms {
     }
 
     /// How many.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
 }
@@ -63,6 +63,6 @@ mod tests {
                 ("B".to_owned(), "two".to_owned(), 2)
             ]
         );
-        assert_eq!(alarms.len(), 2);
+        assert_eq!(alarms.count(), 2);
     }
 }

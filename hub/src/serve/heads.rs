@@ -3,28 +3,22 @@
 //! A head replaces the one before it: whoever reads slowly finds the newest, never a backlog. What an agent lacks below
 //! the head, the envelopes in between, is read back from what was sealed, in batches.
 
+mod restore;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use countersign_ledger::digest::Digest;
 use countersign_proto::agent::v1 as wire;
 use countersign_proto::limits::ENVELOPES_PER_HEAD_MAX;
 use futures::future::BoxFuture;
-use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tonic::Status;
 
+pub use restore::restore;
+
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
-
-/// SHA-256 of a blob or an envelope.
-pub type Name = [u8; 32];
-
-/// SHA-256.
-pub fn name_of(bytes: &[u8]) -> Name {
-    let mut name = [0; 32];
-    name.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    name
-}
 
 /// What was sealed, read back: implemented over index and object store.
 pub trait Sealed: Send + Sync + 'static {
@@ -37,7 +31,7 @@ pub trait Sealed: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Vec<Bytes>, SealedFault>>;
 
     /// A blob by its digest; none if there is none. The caller checks the bytes.
-    fn blob<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>>;
+    fn blob<'a>(&'a self, name: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>>;
 }
 
 /// What was sealed can't be read now.
@@ -50,10 +44,10 @@ pub struct SealedFault(pub String);
 pub struct Head {
     generation: u64,
     envelope: Bytes,
-    digest: Name,
-    manifest: Name,
-    attached: Vec<(Name, Bytes)>,
-    names: Arc<[Name]>,
+    digest: Digest,
+    manifest: Digest,
+    attached: Vec<(Digest, Bytes)>,
+    names: Arc<[Digest]>,
 }
 
 impl Head {
@@ -65,9 +59,9 @@ impl Head {
     pub fn new(
         generation: u64,
         envelope: Bytes,
-        manifest: Name,
-        likely: impl IntoIterator<Item = (Name, Bytes)>,
-        mut names: Vec<Name>,
+        manifest: Digest,
+        likely: impl IntoIterator<Item = (Digest, Bytes)>,
+        mut names: Vec<Digest>,
     ) -> Self {
         names.push(manifest);
         names.sort_unstable();
@@ -85,7 +79,7 @@ impl Head {
             .collect();
         Self {
             generation,
-            digest: name_of(&envelope),
+            digest: Digest::of(&envelope),
             envelope,
             manifest,
             attached,
@@ -99,12 +93,12 @@ impl Head {
     }
 
     /// SHA-256 of its envelope.
-    pub fn digest(&self) -> &Name {
+    pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
     /// Digest of its manifest.
-    pub fn manifest(&self) -> &Name {
+    pub fn manifest(&self) -> &Digest {
         &self.manifest
     }
 }
@@ -113,7 +107,7 @@ impl Head {
 #[derive(Debug)]
 pub struct Newest {
     head: watch::Sender<Option<Arc<Head>>>,
-    readable: RwLock<VecDeque<Arc<[Name]>>>,
+    readable: RwLock<VecDeque<Arc<[Digest]>>>,
 }
 
 impl Default for Newest {
@@ -161,7 +155,7 @@ impl Newest {
     }
 
     /// May this cluster read that blob? Only what one of its newest heads names.
-    pub fn may_read(&self, name: &Name) -> bool {
+    pub fn may_read(&self, name: &Digest) -> bool {
         self.readable
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -180,7 +174,7 @@ pub struct Position {
     /// Its newest verified generation; 0 for none.
     pub generation: u64,
     /// Digest of that envelope; none at generation 0.
-    pub envelope: Option<Name>,
+    pub envelope: Option<Digest>,
 }
 
 impl Position {
@@ -188,7 +182,9 @@ impl Position {
     pub fn parse(request: &wire::HeadsRequest) -> Result<Self, Status> {
         let envelope = match (request.generation, request.envelope.len()) {
             (0, 0) => None,
-            (1.., 32) => request.envelope.as_ref().try_into().ok(),
+            (1.., 32) => <[u8; 32]>::try_from(request.envelope.as_ref())
+                .ok()
+                .map(Digest::from_bytes),
             (0.., _) => {
                 return Err(Status::invalid_argument(
                     "envelope must hold 32 bytes, or none at generation 0",
@@ -327,7 +323,7 @@ impl Follower {
                     .envelopes(&self.cluster, generation - 1, 1)
                     .await?;
                 match found.first() {
-                    Some(envelope) => name_of(envelope),
+                    Some(envelope) => Digest::of(envelope),
                     None => return Err(missing(&self.cluster, generation).into()),
                 }
             }
@@ -372,7 +368,7 @@ fn attached(head: &Head) -> Vec<wire::Blob> {
     head.attached
         .iter()
         .map(|(name, content)| wire::Blob {
-            digest: Bytes::copy_from_slice(name),
+            digest: Bytes::copy_from_slice(name.as_bytes()),
             content: content.clone(),
         })
         .collect()

@@ -58,7 +58,7 @@ pub fn peer(fleet: &str, certificate: &[u8]) -> Result<Peer, NotAnAgent> {
     };
     let cluster = uri
         .strip_prefix(&spiffe_id(fleet, ""))
-        .filter(|name| is_cluster_name(name))
+        .filter(|name| countersign_ledger::name::check("cluster", name).is_ok())
         .ok_or_else(other_name)?;
     Ok(Peer {
         cluster: cluster.to_owned(),
@@ -74,16 +74,6 @@ pub fn ed25519_key(spki: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> Option
         return None;
     }
     spki.subject_public_key.data.as_ref().try_into().ok()
-}
-
-/// A DNS label: what the trust root allows as a cluster's name.
-pub fn is_cluster_name(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]

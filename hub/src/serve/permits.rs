@@ -12,10 +12,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::heads::name_of;
 use super::limits::REASON_BYTES_MAX;
 use super::records::{RecordFault, Records};
-use super::registry::hex;
+use countersign_ledger::digest::Digest;
 
 /// What is stored. Its bytes are what a permit's id is the digest of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -153,7 +152,9 @@ impl Permits {
                     source,
                 })?;
             // A record that is not what its name says, or is another fleet's, allows nothing.
-            if hex(&name_of(&bytes)) == id && stored.fleet == self.fleet && stored.format == FORMAT
+            if Digest::of(&bytes).to_string() == id
+                && stored.fleet == self.fleet
+                && stored.format == FORMAT
             {
                 self.remember(permit(id, stored));
             }
@@ -183,7 +184,7 @@ impl Permits {
                     source,
                 })?,
             );
-        let id = hex(&name_of(&bytes));
+        let id = Digest::of(&bytes).to_string();
         self.records
             .create_bytes(&format!("permits/{id}.json"), bytes)
             .await?;

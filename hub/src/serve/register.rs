@@ -6,7 +6,6 @@ use countersign_proto::agent::v1 as wire;
 use tonic::Status;
 
 use super::csr;
-use super::identity::is_cluster_name;
 use super::refuse::{fault, refuse};
 use super::registry::{Candidate, NotRegistered, RegisterError, hex};
 use super::state::State;
@@ -41,7 +40,9 @@ async fn attempt(
             "encryption_recipient is not an age recipient (age1…): {e}"
         ))
     })?;
-    if !is_cluster_name(&request.cluster) || identity.uid.len() > 64 {
+    if countersign_ledger::name::check("cluster", &request.cluster).is_err()
+        || identity.uid.len() > 64
+    {
         return Err(Status::invalid_argument(
             "cluster or identity is not of a form that exists",
         ));

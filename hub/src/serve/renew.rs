@@ -6,17 +6,16 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use tonic::{Code, Status};
 
 use super::csr;
-use super::heads::name_of;
 use super::limits::RENEW_SKEW_SECONDS;
 use super::refuse::{fault, refuse};
-use super::registry::hex;
 use super::state::State;
+use countersign_ledger::digest::Digest;
 
 /// What the receipt key signs to renew.
 pub fn message(cluster: &str, time: i64, csr: &[u8]) -> String {
     format!(
         "countersign renew v1\n{cluster}\n{time}\n{}",
-        hex(&name_of(csr))
+        Digest::of(csr)
     )
 }
 

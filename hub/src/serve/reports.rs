@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use countersign_fleet::api::{Drift, HealthState, ObjectName, RefusalCount, SyncState};
+use countersign_ledger::identity::ObjectId;
 use jiff::Timestamp;
 
 use super::limits::{
@@ -34,7 +35,7 @@ pub struct Report {
     /// Objects that the agent no longer manages.
     pub forgotten: Vec<ObjectName>,
     /// Tombstones whose objects are gone.
-    pub gone: Vec<ObjectName>,
+    pub gone: Vec<ObjectId>,
     /// Drifts since the last report.
     pub drifts: Vec<Drift>,
     /// Refusals, counted by the agent.
@@ -95,7 +96,7 @@ pub struct Live {
     /// By code and generation.
     pub refusals: BTreeMap<(String, u64), RefusalCount>,
     /// Reported gone, not yet taken in by the pipeline.
-    pub gone: BTreeSet<ObjectName>,
+    pub gone: BTreeSet<ObjectId>,
     /// The agent's version.
     pub agent_version: String,
     /// The API server's version.
@@ -389,11 +390,11 @@ mod tests {
     fn what_is_gone_is_told_until_it_was_taken_in() {
         let mut live = Live::default();
         let mut gone = report(1, true, &[]);
-        gone.gone = vec![object("a")];
+        gone.gone = vec![object("a").into()];
         assert!(live.take_in(gone.clone(), at(1)).newly_gone);
         gone.sequence = 2;
         assert!(!live.take_in(gone, at(2)).newly_gone);
-        assert!(live.gone.contains(&object("a")));
+        assert!(live.gone.contains(&ObjectId::from(object("a"))));
     }
 
     proptest! {

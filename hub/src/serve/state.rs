@@ -10,9 +10,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use countersign_fleet::api::{
-    Alarm, AppWants, Mistake, ObjectName, PermitNeeded, Source, TrustRootInUse,
-};
+use countersign_fleet::api::{Alarm, AppWants, Mistake, PermitNeeded, Source, TrustRootInUse};
+use countersign_ledger::identity::ObjectId;
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use tokio::sync::watch;
@@ -186,7 +185,7 @@ impl State {
     }
 
     /// Identities of tombstones that the cluster reported gone and that were not taken in yet.
-    pub fn gone(&self, cluster: &str) -> BTreeSet<ObjectName> {
+    pub fn gone(&self, cluster: &str) -> BTreeSet<ObjectId> {
         self.cluster(cluster).map_or_else(BTreeSet::new, |known| {
             known
                 .live
@@ -198,7 +197,7 @@ impl State {
     }
 
     /// These were taken in: their tombstones are dropped from a sealed manifest.
-    pub fn forget_gone(&self, cluster: &str, taken: &BTreeSet<ObjectName>) {
+    pub fn forget_gone(&self, cluster: &str, taken: &BTreeSet<ObjectId>) {
         if let Some(known) = self.cluster(cluster) {
             known
                 .live

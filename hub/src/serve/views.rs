@@ -10,7 +10,6 @@ use countersign_fleet::api::{
 };
 
 use super::limits::{DRIFTS_PER_ANSWER_MAX, OBJECTS_PER_PAGE_MAX};
-use super::registry::hex;
 use super::reports::{AppReport, Live};
 use super::state::State;
 
@@ -214,7 +213,7 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
         .alarms
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .len();
+        .count();
     let live = cluster.live.lock().unwrap_or_else(PoisonError::into_inner);
     let on: Vec<&AppOnCluster> = all.values().filter(|app| app.cluster == name).collect();
     let worst = worst(on.iter().copied(), |app| &app.app);
@@ -263,11 +262,11 @@ pub fn cluster(state: &State, name: &str) -> Option<Cluster> {
         summary,
         head: head
             .as_ref()
-            .map(|head| hex(head.digest()))
+            .map(|head| head.digest().to_string())
             .unwrap_or_default(),
         manifest: head
             .as_ref()
-            .map(|head| hex(head.manifest()))
+            .map(|head| head.manifest().to_string())
             .unwrap_or_default(),
         registered: state.registration(name).map(|registration| Registered {
             key: registration.key_digest(),

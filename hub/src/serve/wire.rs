@@ -1,6 +1,7 @@
 //! Protobuf messages of agents → our types, cut to size. Generated types end here. Pure.
 
 use countersign_fleet::api::{Drift, DriftKind, HealthState, ObjectName, RefusalCount, SyncState};
+use countersign_ledger::identity::ObjectId;
 use countersign_proto::agent::v1 as wire;
 use jiff::Timestamp;
 
@@ -57,7 +58,8 @@ pub fn report(cluster: &str, from: wire::ReportRequest) -> Report {
         gone: from
             .gone
             .into_iter()
-            .map(|id| object_name(Some(id)))
+            .map(|id| ObjectId::from(object_name(Some(id))))
+            .filter(|id| id.check().is_ok())
             .collect(),
         drifts: from
             .drifts

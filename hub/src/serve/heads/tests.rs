@@ -19,7 +19,7 @@ impl Sealed for Past {
         async move { Ok(found) }.boxed()
     }
 
-    fn blob<'a>(&'a self, _: &'a Name) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
+    fn blob<'a>(&'a self, _: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
         async { Ok(None) }.boxed()
     }
 }
@@ -53,7 +53,7 @@ impl World {
     fn follow(&self, generation: u64) -> Follower {
         let at = Position {
             generation,
-            envelope: (generation > 0).then(|| name_of(&envelope(generation))),
+            envelope: (generation > 0).then(|| Digest::of(&envelope(generation))),
         };
         Follower::new("a", self.past.clone(), &self.newest, at)
     }
@@ -64,9 +64,9 @@ fn head(generation: u64) -> Head {
     Head::new(
         generation,
         envelope(generation),
-        name_of(format!("manifest {generation}").as_bytes()),
-        [(name_of(&blob), blob.clone())],
-        vec![name_of(&blob)],
+        Digest::of(format!("manifest {generation}").as_bytes()),
+        [(Digest::of(&blob), blob.clone())],
+        vec![Digest::of(&blob)],
     )
 }
 
@@ -145,7 +145,7 @@ async fn an_agent_ahead_of_this_hub_or_of_another_history_is_told_apart() {
     for generation in [2, 3] {
         let at = Position {
             generation,
-            envelope: Some([9; 32]),
+            envelope: Some(Digest::of(b"another")),
         };
         let mut forked = Follower::new("a", world.past.clone(), &world.newest, at);
         assert!(matches!(
@@ -166,21 +166,25 @@ fn a_head_that_is_not_newer_changes_nothing() {
 #[test]
 fn only_blobs_of_the_newest_heads_may_be_read() {
     let world = World::new(HEADS_READABLE as u64 + 2);
-    assert!(!world.newest.may_read(&name_of(b"blob 1")));
-    assert!(!world.newest.may_read(&name_of(b"blob 2")));
-    assert!(world.newest.may_read(&name_of(b"blob 3")));
-    assert!(world.newest.may_read(&name_of(b"blob 6")));
-    assert!(world.newest.may_read(&name_of(b"manifest 6")));
-    assert!(!world.newest.may_read(&name_of(b"blob of another cluster")));
+    assert!(!world.newest.may_read(&Digest::of(b"blob 1")));
+    assert!(!world.newest.may_read(&Digest::of(b"blob 2")));
+    assert!(world.newest.may_read(&Digest::of(b"blob 3")));
+    assert!(world.newest.may_read(&Digest::of(b"blob 6")));
+    assert!(world.newest.may_read(&Digest::of(b"manifest 6")));
+    assert!(
+        !world
+            .newest
+            .may_read(&Digest::of(b"blob of another cluster"))
+    );
 }
 
 #[test]
 fn what_does_not_fit_is_left_to_be_fetched() {
     let large = Bytes::from(vec![0; ATTACHED_BLOB_BYTES_MAX + 1]);
     let most = Bytes::from(vec![1; ATTACHED_BLOB_BYTES_MAX]);
-    let many = std::iter::once((name_of(&large), large.clone()))
-        .chain((0..64u8).map(|n| ([n; 32], most.clone())));
-    let head = Head::new(1, envelope(1), [0; 32], many, vec![]);
+    let many = std::iter::once((Digest::of(&large), large.clone()))
+        .chain((0..64u8).map(|n| (Digest::of(&[n]), most.clone())));
+    let head = Head::new(1, envelope(1), Digest::default(), many, vec![]);
     assert_eq!(
         head.attached.len(),
         ATTACHED_BYTES_MAX / ATTACHED_BLOB_BYTES_MAX
@@ -188,6 +192,6 @@ fn what_does_not_fit_is_left_to_be_fetched() {
     assert!(
         head.attached
             .iter()
-            .all(|(name, _)| *name != name_of(&large))
+            .all(|(name, _)| *name != Digest::of(&large))
     );
 }

@@ -6,10 +6,11 @@ use tonic::Code;
 
 use super::support::{Agent, Hub, code, envelope};
 use crate::serve::Stopped;
-use crate::serve::heads::name_of;
+use countersign_ledger::digest::Digest;
 
 fn from(generation: u64, cluster: &str) -> wire::HeadsRequest {
-    let at = |generation| Bytes::copy_from_slice(&name_of(&envelope(cluster, generation)));
+    let at =
+        |generation| Bytes::copy_from_slice(Digest::of(&envelope(cluster, generation)).as_bytes());
     wire::HeadsRequest {
         generation,
         envelope: if generation == 0 {
@@ -47,17 +48,17 @@ async fn blobs_come_in_the_order_asked_for_and_only_to_the_cluster_that_they_are
         .collect();
     let foreign = hub.seal("eks", "a secret of eks");
     let (_, mut client) = Agent::joined(&hub, "metal").await;
-    let ask = |names: &[[u8; 32]]| wire::BlobsRequest {
+    let ask = |names: &[Digest]| wire::BlobsRequest {
         digests: names
             .iter()
-            .map(|name| Bytes::copy_from_slice(name))
+            .map(|name| Bytes::copy_from_slice(name.as_bytes()))
             .collect(),
     };
     let wanted = [names[2], names[0], names[1]];
     let mut blobs = client.blobs(ask(&wanted)).await.unwrap().into_inner();
     let mut got = Vec::new();
     while let Some(blob) = blobs.message().await.unwrap() {
-        assert_eq!(blob.digest.as_ref(), name_of(&blob.content));
+        assert_eq!(blob.digest.as_ref(), Digest::of(&blob.content).as_bytes());
         got.push(blob.content);
     }
     assert_eq!(got, ["blob 2", "blob 0", "blob 1"]);
@@ -77,7 +78,7 @@ async fn a_blob_that_the_store_holds_damaged_is_never_served() {
     hub.damage(name);
     let (_, mut client) = Agent::joined(&hub, "metal").await;
     let request = wire::BlobsRequest {
-        digests: vec![Bytes::copy_from_slice(&name)],
+        digests: vec![Bytes::copy_from_slice(name.as_bytes())],
     };
     let mut blobs = client.blobs(request).await.unwrap().into_inner();
     let refused = blobs.message().await.unwrap_err();
@@ -179,6 +180,7 @@ async fn a_replaced_agent_loses_its_stream_and_its_calls_and_the_new_one_gets_th
 async fn a_certificate_that_ran_out_counts_no_longer_and_the_receipt_key_gets_a_new_one() {
     let hub = Hub::start().await;
     let (mut agent, mut client) = Agent::joined(&hub, "metal").await;
+    client.report(wire::ReportRequest::default()).await.unwrap();
     hub.pass(24 * 3600 + 1);
     let refused = client
         .report(wire::ReportRequest::default())
@@ -260,7 +262,7 @@ async fn a_report_is_shown_and_after_a_restart_of_the_hub_asked_for_in_full() {
     assert!(watch.has_changed().unwrap());
     watch.mark_unchanged();
     let taken = hub.state.gone("metal");
-    assert_eq!(taken.first().unwrap().to_string(), "ConfigMap/shop/old");
+    assert_eq!(taken.first().unwrap().name, "old");
     hub.state.forget_gone("metal", &taken);
     assert!(hub.state.gone("metal").is_empty());
 }

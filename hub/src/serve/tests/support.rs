@@ -18,11 +18,12 @@ use ring::signature::Ed25519KeyPair;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use crate::serve::heads::{Head, Name, Sealed, SealedFault, name_of};
+use crate::serve::heads::{Head, Sealed, SealedFault};
 use crate::serve::{
     Authority, Clock, Member, Metrics, Options, Serving, Setup, State, Stopped, Trust, Webhooks,
     renew, start,
 };
+use countersign_ledger::digest::Digest;
 
 pub(super) const FLEET: &str = "acme";
 
@@ -30,7 +31,7 @@ pub(super) const FLEET: &str = "acme";
 #[derive(Default)]
 pub(super) struct Memory {
     envelopes: Mutex<BTreeMap<String, Vec<Bytes>>>,
-    blobs: Mutex<BTreeMap<Name, Bytes>>,
+    blobs: Mutex<BTreeMap<Digest, Bytes>>,
 }
 
 impl Sealed for Memory {
@@ -48,7 +49,7 @@ impl Sealed for Memory {
         async move { Ok(found.unwrap_or_default()) }.boxed()
     }
 
-    fn blob<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
+    fn blob<'a>(&'a self, name: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
         let found = self.blobs.lock().unwrap().get(name).cloned();
         async move { Ok(found) }.boxed()
     }
@@ -174,7 +175,7 @@ impl Hub {
     }
 
     /// Seals the next generation of a cluster with one blob; returns the blob's name.
-    pub(super) fn seal(&self, cluster: &str, content: &str) -> Name {
+    pub(super) fn seal(&self, cluster: &str, content: &str) -> Digest {
         let generation = {
             let mut all = self.sealed.envelopes.lock().unwrap();
             let chain = all.entry(cluster.to_owned()).or_default();
@@ -183,9 +184,9 @@ impl Hub {
             generation
         };
         let blob = Bytes::from(content.to_owned());
-        let name = name_of(&blob);
+        let name = Digest::of(&blob);
         self.sealed.blobs.lock().unwrap().insert(name, blob);
-        let manifest = name_of(format!("{cluster} manifest {generation}").as_bytes());
+        let manifest = Digest::of(format!("{cluster} manifest {generation}").as_bytes());
         let head = Head::new(
             generation,
             envelope(cluster, generation),
@@ -198,7 +199,7 @@ impl Hub {
     }
 
     /// The store gives other bytes under that name from now on.
-    pub(super) fn damage(&self, name: Name) {
+    pub(super) fn damage(&self, name: Digest) {
         self.sealed
             .blobs
             .lock()
