@@ -1,5 +1,6 @@
 //! Objects of one cluster.
 
+use countersign_ledger::identity::ObjectId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,5 +63,79 @@ impl std::fmt::Display for ObjectName {
             write!(f, "/{}", self.namespace)?;
         }
         write!(f, "/{}", self.name)
+    }
+}
+
+impl From<ObjectId> for ObjectName {
+    fn from(id: ObjectId) -> Self {
+        Self {
+            group: id.group,
+            kind: id.kind,
+            namespace: id.namespace,
+            name: id.name,
+        }
+    }
+}
+
+impl From<ObjectName> for ObjectId {
+    fn from(name: ObjectName) -> Self {
+        Self {
+            group: name.group,
+            kind: name.kind,
+            namespace: name.namespace,
+            name: name.name,
+        }
+    }
+}
+
+/// Why a text names no object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be Kind.group/namespace/name, group and namespace left out where there are none; is {0:?}"
+)]
+pub struct NotAnObjectName(String);
+
+impl std::str::FromStr for ObjectName {
+    type Err = NotAnObjectName;
+
+    /// Reads what [`Display`](std::fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = || NotAnObjectName(text.to_owned());
+        let parts: Vec<&str> = text.split('/').collect();
+        let (kind, namespace, name) = match parts.as_slice() {
+            [kind, name] => (*kind, "", *name),
+            [kind, namespace, name] => (*kind, *namespace, *name),
+            _ => return Err(refused()),
+        };
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+        if kind.is_empty() || name.is_empty() {
+            return Err(refused());
+        }
+        Ok(Self {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in [
+            "ConfigMap/shop/a",
+            "Deployment.apps/shop/cart",
+            "Namespace/shop",
+            "ClusterRole.rbac.authorization.k8s.io/system:node",
+        ] {
+            assert_eq!(text.parse::<ObjectName>().unwrap().to_string(), text);
+        }
+        for bad in ["", "ConfigMap", "/a", "a/b/c/d", "ConfigMap/"] {
+            assert!(bad.parse::<ObjectName>().is_err(), "{bad}");
+        }
     }
 }
