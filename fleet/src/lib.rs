@@ -9,6 +9,7 @@ pub mod admit;
 pub mod api;
 pub mod carry;
 pub mod claims;
+pub mod desired;
 pub mod document;
 pub mod failure;
 pub mod guard;
