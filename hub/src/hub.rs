@@ -6,7 +6,6 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -87,15 +86,6 @@ pub enum HubError {
 }
 
 /// Runs until `stop` is cancelled.
-///
-/// # Errors
-/// [`HubError`]
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError> {
-    let stage = crate::pipeline::workers::start(&config.render).await?;
-    run_with(config, stage, stop).await
-}
-
-/// [`run`], with other rendering.
 ///
 /// # Errors
 /// [`HubError`]
@@ -183,12 +173,6 @@ pub async fn run_with(config: Config, stage: Arc<dyn Stage>, stop: CancellationT
     tracing::info!(outcome = ?serving.stopped().await, "stopped serving");
     outcome??;
     Ok(())
-}
-
-/// Becomes the renderer, confined.
-#[must_use]
-pub fn sandbox(arguments: Vec<std::ffi::OsString>) -> ExitCode {
-    crate::pipeline::workers::sandbox(arguments)
 }
 
 /// One hub a data folder, also after a crash: the system drops the lock with the process.

@@ -17,6 +17,7 @@ pub mod policies;
 pub mod stage;
 pub mod status;
 pub mod view;
+pub mod workers;
 
 mod step;
 
@@ -104,7 +105,7 @@ impl PipelineError {
 struct Done {
     commit: String,
     tree: git2::Oid,
-    fleet: countersign_fleet::model::Fleet,
+    fleet: Arc<countersign_fleet::model::Fleet>,
     mistakes: Vec<countersign_fleet::mistake::Mistake>,
     in_force: policies::PolicyFiles,
     judges: Vec<policies::PolicyFiles>,

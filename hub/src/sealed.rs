@@ -17,16 +17,15 @@ impl serve::Sealed for Record {
         Box::pin(async move { self.0.chain(cluster, above, limit).map_err(|fault| SealedFault(fault.to_string())) })
     }
 
-    fn blob<'a>(&'a self, name: &'a serve::Name) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
-        Box::pin(async move { self.0.blob(&Digest::from_bytes(*name)).await.map_err(|fault| SealedFault(fault.to_string())) })
+    fn blob<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
+        Box::pin(async move { self.0.blob(digest).await.map_err(|fault| SealedFault(fault.to_string())) })
     }
 }
 
 /// A head that was sealed just now.
 #[must_use]
 pub fn fresh(sealed: Batched) -> serve::Head {
-    let likely = sealed.likely.into_iter().map(|(digest, bytes)| (*digest.as_bytes(), bytes));
-    head(&sealed.head, likely.collect(), &sealed.names)
+    head(&sealed.head, sealed.likely, sealed.names)
 }
 
 /// A head from before the start, with what a newcomer needs first.
@@ -35,11 +34,9 @@ pub fn fresh(sealed: Batched) -> serve::Head {
 /// [`SealError`] if its manifest can't be read.
 pub async fn reread(sealer: &Sealer, newest: &Head) -> Result<Option<serve::Head>, SealError> {
     let Some(stored) = sealer.manifest(&newest.desired.manifest).await? else { return Ok(None) };
-    Ok(Some(head(newest, Vec::new(), &stored.names())))
+    Ok(Some(head(newest, Vec::new(), stored.names())))
 }
 
-fn head(newest: &Head, likely: Vec<(serve::Name, Bytes)>, names: &[Digest]) -> serve::Head {
-    let names = names.iter().map(|digest| *digest.as_bytes()).collect();
-    let manifest = *newest.desired.manifest.as_bytes();
-    serve::Head::new(newest.desired.generation, newest.envelope.clone(), manifest, likely, names)
+fn head(newest: &Head, likely: Vec<(Digest, Bytes)>, names: Vec<Digest>) -> serve::Head {
+    serve::Head::new(newest.desired.generation, newest.envelope.clone(), newest.desired.manifest, likely, names)
 }

@@ -56,6 +56,25 @@ pub struct AppOutcome {
     pub fresh: bool,
     /// Which workers rendered it; a second render of the same goes to another (DECISIONS 13).
     pub workers: Vec<WorkerId>,
+    /// What was rendered now, once: to be rendered again and compared.
+    pub once: Vec<Once>,
+}
+
+/// A render that was done once.
+#[derive(Clone)]
+pub struct Once {
+    /// What was asked.
+    pub request: RenderRequest,
+    /// Of which files.
+    pub files: Arc<dyn Files>,
+    /// What came.
+    pub first: Arc<Rendered>,
+}
+
+impl std::fmt::Debug for Once {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Once").field("worker", &self.first.worker).finish_non_exhaustive()
+    }
 }
 
 /// What a cluster is rendered with.
@@ -135,6 +154,7 @@ struct AppSet {
     implied: bool,
     chart: bool,
     fresh: bool,
+    once: Vec<Once>,
 }
 
 struct Round<'a, R, S> {
@@ -217,39 +237,43 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                     implied: false,
                     chart: false,
                     fresh: false,
+                    once: Vec::new(),
                 };
             }
         };
-        let outcome = |set, fresh| AppSet {
+        let outcome = |set, fresh, once| AppSet {
             set,
             from_git: prepared.from_git,
             implied: prepared.implied,
             chart: prepared.chart,
             fresh,
+            once,
         };
         let cache = &self.desired.cache;
         match prepared.work {
-            Work::Known(Known::Set(set)) => outcome(Ok(set), false),
-            Work::Known(Known::Failure(failure)) => outcome(Err(*failure), false),
+            Work::Known(Known::Set(set)) => outcome(Ok(set), false, Vec::new()),
+            Work::Known(Known::Failure(failure)) => outcome(Err(*failure), false, Vec::new()),
             Work::Plain {
                 files,
                 missing,
                 request,
             } => {
+                let mut once = Vec::new();
                 let rendered = match request {
                     None => Ok(None),
-                    Some(request) => self.ask(prepared.files.clone(), request).await.map(Some),
+                    Some(request) => self.ask(prepared.files.clone(), request, &mut once).await.map(Some),
                 };
                 let fresh = !missing.is_empty();
                 let set = rendered
                     .map(|rendered| cache.plain(&files, &missing, rendered))
                     .map_err(|failure| AppFailure::from(&failure));
-                outcome(set, fresh)
+                outcome(set, fresh, once)
             }
             Work::Traced { key, request } => {
-                let rendered = self.ask(prepared.files.clone(), request).await;
+                let mut once = Vec::new();
+                let rendered = self.ask(prepared.files.clone(), request, &mut once).await;
                 let set = cache.traced(key, self.tree.id(), rendered);
-                outcome(set, true)
+                outcome(set, true, once)
             }
         }
     }
@@ -258,12 +282,16 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         &self,
         files: Arc<dyn Files>,
         request: RenderRequest,
+        once: &mut Vec<Once>,
     ) -> Result<Rendered, RenderFailure> {
         self.desired.cache.count(match &request.how {
             How::Plain { files } => files.len(),
             How::Kustomize { .. } | How::Helm(_) => 1,
         });
-        self.desired.renderer.render(files, request).await
+        let rendered = self.desired.renderer.render(files.clone(), request.clone()).await?;
+        let first = Arc::new(rendered.clone());
+        once.push(Once { request, files, first });
+        Ok(rendered)
     }
 }
 
@@ -290,6 +318,7 @@ fn finish(
         warnings,
         fresh: outcome.fresh,
         workers,
+        once: outcome.once,
     }
 }
 

@@ -7,8 +7,9 @@ use countersign_fleet::admit::{Decision, Verdict};
 use countersign_fleet::carry::{self, Carried, Previous, Wanted, WantedApp, WantedLine};
 use countersign_fleet::failure::AppFailure;
 use countersign_fleet::guard::DeletionPermits;
-use countersign_fleet::model::{App, Cluster, Fleet, Source};
-use countersign_fleet::tree::SharedTree;
+use countersign_fleet::desired::Once;
+use countersign_fleet::model::{App, Source};
+use countersign_fleet::object::Object;
 use countersign_ledger::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::json;
@@ -16,19 +17,15 @@ use countersign_ledger::manifest::Content;
 use countersign_ledger::statement::Admission;
 
 use crate::pipeline::policies::PolicyFiles;
-use crate::pipeline::stage::{AppObjects, Ask, ReadyObject, RenderedApps, Stage};
+use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Repeated, Stage};
 use crate::seal::{Plain, SecretError, Secrets};
 
 /// All that decides one cluster's next state.
 pub struct Input<'a> {
     /// The commit, hex.
     pub commit: &'a str,
-    /// Its tree.
-    pub tree: &'a SharedTree,
-    /// Its fleet.
-    pub fleet: &'a Fleet,
-    /// The cluster.
-    pub cluster: &'a Cluster,
+    /// Its tree, fleet and cluster.
+    pub ask: Ask<'a>,
     /// What it ran before.
     pub previous: &'a Previous,
     /// Sets that must all admit.
@@ -39,7 +36,7 @@ pub struct Input<'a> {
     pub permits: &'a DeletionPermits,
     /// Its age recipient, once its agent registered.
     pub recipient: Option<&'a str>,
-    /// Renders that differed from their repetition, by app and digest; they stay refused.
+    /// Renders that differed from their repetition, by app and [`name_of`]; they stay refused.
     pub differing: &'a BTreeSet<(String, Digest)>,
 }
 
@@ -51,47 +48,43 @@ pub struct Outcome {
     pub blobs: BTreeMap<Digest, Bytes>,
     /// For the statement.
     pub admission: Admission,
-    /// Apps rendered now and not yet a second time.
-    pub unrepeated: Vec<(String, Digest)>,
+    /// Renders done now and not yet a second time, by app and [`name_of`].
+    pub unrepeated: Vec<(String, Digest, Vec<Once>)>,
     /// Renders whose repetition before sealing gave something else.
     pub differed: Vec<(String, Digest)>,
-    /// Renders done by a worker, and those that were not needed.
-    pub renders: (u64, u64),
+    /// Apps whose objects were all known.
+    pub known: u64,
 }
 
-impl<'a> Input<'a> {
-    fn ask(&self) -> Ask<'a> {
-        Ask { tree: self.tree, fleet: self.fleet, cluster: self.cluster }
-    }
+/// Names what an app renders to: equal names mean equal objects.
+#[must_use]
+pub fn name_of(objects: &[Object]) -> Digest {
+    let all: Vec<u8> = objects.iter().flat_map(|object| object.sha256.as_bytes()).copied().collect();
+    Digest::of(&all)
 }
 
 /// Takes one cluster through render, check and carry.
 pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Outcome {
     let mut rendered = render(stage, input).await;
-    let count = |fresh: bool| rendered.values().filter(|app| app.as_ref().is_ok_and(|app| app.fresh == fresh)).count() as u64;
-    let renders = (count(true), count(false));
+    let known = rendered.values().filter(|app| app.as_ref().is_ok_and(|app| app.once.is_empty())).count() as u64;
     let mut blobs = BTreeMap::new();
     let admission = admit(stage, input, &mut rendered, &mut blobs).await;
     let mut wanted = want(secrets, input, &rendered, &mut blobs).await;
     let mut carried = carry(input, &wanted);
     let (mut repeated, mut differed) = (BTreeSet::new(), Vec::new());
-    // What deletes is rendered twice before anything is signed (DECISIONS 13). An app that then fails gives nothing away,
-    // which may make others fail, but nobody delete more.
+    // What deletes is rendered twice before anything is signed (DECISIONS 13); what was known was rendered twice when it
+    // was new. An app that then fails gives nothing away, so others may fail, but nobody deletes more.
     loop {
-        let deleting: Vec<String> = carried
-            .reports
-            .iter()
-            .filter(|(name, report)| report.removed > 0 && !repeated.contains(*name))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let deletes = |name: &String| carried.reports.get(name).is_some_and(|report| report.removed > 0);
+        let deleting: Vec<String> = rendered.keys().filter(|name| deletes(name) && !repeated.contains(*name)).cloned().collect();
         if deleting.is_empty() {
             break;
         }
         for name in deleting {
-            if let Some(Ok(first)) = rendered.get(&name) {
-                if let Some(failure) = repeat(stage, input, &name, &first.objects).await {
-                    if failure.code == NONDETERMINISTIC {
-                        differed.push((name.clone(), first.objects.digest));
+            if let Some(Ok(app)) = rendered.get(&name) {
+                if let Some(failure) = repeat(stage, &app.once).await {
+                    if failure.code == NOT_REPEATABLE {
+                        differed.push((name.clone(), name_of(&app.objects)));
                     }
                     wanted.insert(name.clone(), Wanted::Failed(failure));
                 }
@@ -101,34 +94,40 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
         carried = carry(input, &wanted);
     }
     let unrepeated = rendered
-        .iter()
-        .filter(|(name, _)| !repeated.contains(*name))
-        .filter_map(|(name, app)| app.as_ref().ok().filter(|app| app.fresh).map(|app| (name.clone(), app.objects.digest)))
+        .into_iter()
+        .filter(|(name, _)| !repeated.contains(name))
+        .filter_map(|(name, app)| app.ok().filter(|app| !app.once.is_empty()).map(|app| (name, name_of(&app.objects), app.once)))
         .collect();
-    Outcome { carried, blobs, admission, unrepeated, differed, renders }
+    Outcome { carried, blobs, admission, unrepeated, differed, known }
 }
 
 /// Code of an app whose two renders of one input differ.
-pub const NONDETERMINISTIC: &str = "RENDER_NOT_REPEATABLE";
+pub const NOT_REPEATABLE: &str = "RENDER_NOT_REPEATABLE";
 
-/// Renders an app once more and says what is wrong with the first render, if anything is.
-async fn repeat(stage: &dyn Stage, input: &Input<'_>, app: &str, first: &AppObjects) -> Option<AppFailure> {
-    match stage.again(input.ask(), app).await {
-        Ok(second) if second.digest == first.digest => None,
-        Ok(_) => Some(not_repeatable()),
-        Err(failure) => Some(failure),
+/// Renders an app once more and says what is wrong with it, if anything is.
+pub async fn repeat(stage: &dyn Stage, once: &[Once]) -> Option<AppFailure> {
+    for once in once {
+        match stage.again(once).await {
+            Ok(Repeated::Same) => {}
+            Ok(Repeated::Differs) => return Some(not_repeatable()),
+            Err(failure) => return Some(failure),
+        }
     }
+    None
 }
 
 fn not_repeatable() -> AppFailure {
-    AppFailure::new(NONDETERMINISTIC, "two renders of the same files differ; remove what makes them differ (random or time-dependent values)")
+    AppFailure::new(NOT_REPEATABLE, "two renders of the same files differ; remove what makes them differ (random or time-dependent values)")
 }
 
 /// A render that is known to differ from its repetition stays refused.
 async fn render(stage: &dyn Stage, input: &Input<'_>) -> RenderedApps {
-    let mut rendered = stage.apps(input.ask()).await;
+    let mut rendered = stage.apps(input.ask).await;
     for (name, app) in &mut rendered {
-        if app.as_ref().is_ok_and(|app| input.differing.contains(&(name.clone(), app.objects.digest))) {
+        let differs = |app: &RenderedApp| {
+            input.differing.iter().any(|(known, _)| known == name) && input.differing.contains(&(name.clone(), name_of(&app.objects)))
+        };
+        if app.as_ref().is_ok_and(differs) {
             *app = Err(not_repeatable());
         }
     }
@@ -144,35 +143,22 @@ async fn admit(
 ) -> Admission {
     let judges: Vec<&PolicyFiles> = input.judges.iter().filter(|set| !set.is_empty()).collect();
     let Some(named) = judges.first() else { return Admission::default() };
-    let mut objects: Vec<ReadyObject> = Vec::new();
-    let mut owners: Vec<String> = Vec::new();
-    for (name, app) in rendered.iter() {
-        for object in app.iter().flat_map(|app| &app.objects.objects) {
-            objects.push(object.clone());
-            owners.push(name.clone());
+    let mut said: Vec<(String, String, Verdict)> = Vec::new();
+    let judged = judge(stage, input, &judges, rendered, &mut said).await;
+    // Nothing is signed that was not judged.
+    if let Err(failure) = judged {
+        for app in rendered.values_mut() {
+            *app = Err(failure.clone());
         }
-    }
-    let mut said: Vec<Verdict> = Vec::new();
-    for set in &judges {
-        match stage.admit(input.ask(), set, &objects).await {
-            Ok(verdicts) => said.extend(verdicts),
-            // Nothing is signed that was not judged.
-            Err(failure) => {
-                for app in rendered.values_mut() {
-                    *app = Err(failure.clone());
-                }
-                return Admission::default();
-            }
-        }
+        return Admission::default();
     }
     let mut listed = Vec::new();
-    for verdict in &said {
-        let (Some(owner), Some(object)) = (owners.get(verdict.object), objects.get(verdict.object)) else { continue };
+    for (owner, object, verdict) in said {
         if verdict.decision.blocks() {
-            rendered.insert(owner.clone(), Err(denied(verdict, object)));
+            rendered.insert(owner.clone(), Err(denied(&verdict, &object)));
         }
         listed.push(serde_json::json!({
-            "app": owner, "object": object.id.to_string(), "policy": verdict.policy, "binding": verdict.binding,
+            "app": owner, "object": object, "policy": verdict.policy, "binding": verdict.binding,
             "decision": decision(verdict.decision), "message": verdict.message,
         }));
     }
@@ -188,12 +174,33 @@ async fn admit(
     Admission { policies: Some(policies_digest), verdicts: verdicts_digest }
 }
 
-fn denied(verdict: &Verdict, object: &ReadyObject) -> AppFailure {
+/// Each verdict with its app and object.
+async fn judge(
+    stage: &dyn Stage,
+    input: &Input<'_>,
+    judges: &[&PolicyFiles],
+    rendered: &RenderedApps,
+    said: &mut Vec<(String, String, Verdict)>,
+) -> Result<(), AppFailure> {
+    let objects = rendered.iter().flat_map(|(name, app)| app.iter().flat_map(move |app| app.objects.iter().map(move |object| (name, object))));
+    let (owners, objects): (Vec<&String>, Vec<&Object>) = objects.unzip();
+    for set in judges {
+        for verdict in stage.admit(input.ask.cluster, set, &objects).await? {
+            let (Some(owner), Some(object)) = (owners.get(verdict.object), objects.get(verdict.object)) else {
+                return Err(AppFailure::new("RENDER_PROTOCOL", "a verdict about no object").as_fault());
+            };
+            said.push(((*owner).clone(), object.id.to_string(), verdict));
+        }
+    }
+    Ok(())
+}
+
+fn denied(verdict: &Verdict, object: &str) -> AppFailure {
     let code = match verdict.decision {
         Decision::Undecidable => "POLICY_UNDECIDABLE",
         Decision::Denied | Decision::Warned | Decision::Audited => "ADMISSION_DENIED",
     };
-    AppFailure::new(code, format!("{}: policy {}: {}", object.id, verdict.policy, verdict.message))
+    AppFailure::new(code, format!("{object}: policy {}: {}", verdict.policy, verdict.message))
 }
 
 const fn decision(decision: Decision) -> &'static str {
@@ -211,9 +218,9 @@ async fn want(
     rendered: &RenderedApps,
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> BTreeMap<String, Wanted> {
-    let broken = input.fleet.broken_apps.iter().map(|(name, mistakes)| (name.clone(), Wanted::Failed(AppFailure::of_mistakes(mistakes))));
+    let broken = input.ask.fleet.broken_apps.iter().map(|(name, mistakes)| (name.clone(), Wanted::Failed(AppFailure::of_mistakes(mistakes))));
     let mut wanted: BTreeMap<String, Wanted> = broken.collect();
-    for app in input.fleet.apps_on(input.cluster) {
+    for app in input.ask.fleet.apps_on(input.ask.cluster) {
         let outcome = match rendered.get(&app.name) {
             Some(Ok(rendered)) => match lines(secrets, input, app, &rendered.objects, blobs).await {
                 Ok(lines) => Wanted::Rendered(wanted_app(app, lines)),
@@ -242,22 +249,22 @@ async fn lines(
     secrets: &Secrets,
     input: &Input<'_>,
     app: &App,
-    rendered: &AppObjects,
+    objects: &[Object],
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> Result<Vec<WantedLine>, AppFailure> {
-    let mut lines = Vec::with_capacity(rendered.objects.len());
-    for object in &rendered.objects {
-        let (content, bytes) = if object.is_secret() {
-            let plain =
-                Plain { cluster: &input.cluster.name, recipient: input.recipient, app: &app.name, object: &object.id, content: &object.json };
+    let mut lines = Vec::with_capacity(objects.len());
+    for object in objects {
+        let (content, bytes) = if object.secret {
+            let (cluster, recipient) = (input.ask.cluster.name.as_str(), input.recipient);
+            let plain = Plain { cluster, recipient, app: &app.name, object: &object.id, content: &object.bytes };
             let made = secrets.encrypt(plain).await.map_err(|error| secret_failure(&error))?;
             if let Some(blob) = made.blob {
                 blobs.insert(*made.content.blob(), blob);
             }
             (made.content, made.bytes)
         } else {
-            blobs.insert(object.sha256, object.json.clone());
-            (Content::Plain { sha256: object.sha256 }, object.json.len() as u64)
+            blobs.insert(object.sha256, object.bytes.clone());
+            (Content::Plain { sha256: object.sha256 }, object.bytes.len() as u64)
         };
         lines.push(WantedLine { id: object.id.clone(), wave: object.wave, bytes, content });
     }
@@ -274,10 +281,10 @@ fn secret_failure(error: &SecretError) -> AppFailure {
 }
 
 fn carry(input: &Input<'_>, wanted: &BTreeMap<String, Wanted>) -> Carried {
-    let elsewhere: BTreeSet<String> = input.fleet.apps.values().filter(|app| !app.runs_on(input.cluster)).map(|app| app.name.clone()).collect();
-    let hidden = (!input.fleet.unreadable.is_empty()).then(|| AppFailure::of_mistakes(&input.fleet.unreadable));
+    let elsewhere: BTreeSet<String> = input.ask.fleet.apps.values().filter(|app| !app.runs_on(input.ask.cluster)).map(|app| app.name.clone()).collect();
+    let hidden = (!input.ask.fleet.unreadable.is_empty()).then(|| AppFailure::of_mistakes(&input.ask.fleet.unreadable));
     carry::carry(&carry::Input {
-        cluster: &input.cluster.name,
+        cluster: &input.ask.cluster.name,
         commit: input.commit,
         previous: input.previous,
         apps: wanted,

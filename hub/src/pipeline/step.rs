@@ -1,10 +1,10 @@
 //! One commit, stage by stage.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use countersign_fleet::api::ObjectName;
 use countersign_fleet::carry::Previous;
+use countersign_fleet::desired::{Change, Once};
 use countersign_fleet::load;
 use countersign_fleet::mistake::Mistake;
 use countersign_fleet::model::{Cluster, Fleet};
@@ -29,11 +29,11 @@ use crate::track::tracker::Moved;
 struct Read {
     tree: SharedTree,
     tree_id: git2::Oid,
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     mistakes: Vec<Mistake>,
     judges: Judges,
     /// `None` before the first commit of this process: everything may have changed.
-    changed: Option<BTreeSet<String>>,
+    change: Option<Arc<Change>>,
     same_fleet: bool,
     same_judges: bool,
 }
@@ -41,7 +41,7 @@ struct Read {
 /// A cluster whose next state was worked out.
 struct Next {
     cluster: String,
-    gone: BTreeSet<ObjectName>,
+    gone: BTreeSet<ObjectId>,
     recipient: Option<String>,
     outcome: Outcome,
 }
@@ -77,15 +77,12 @@ impl Pipeline {
             known.previous.removals.clone_from(&removals);
             let gone = self.parts.state.gone(&cluster.name);
             let recipient = self.parts.state.recipient(&cluster.name);
-            let gone_ids = gone.iter().map(object_id).collect();
             let input = cluster::Input {
                 commit,
-                tree: &read.tree,
-                fleet: &read.fleet,
-                cluster,
+                ask: Ask { tree: &read.tree, change: read.change.as_ref(), fleet: &read.fleet, cluster },
                 previous: &known.previous,
                 judges: &read.judges.sets,
-                gone: &gone_ids,
+                gone: &gone,
                 permits: &deletions,
                 recipient: recipient.as_deref(),
                 differing: &self.differing,
@@ -116,18 +113,23 @@ impl Pipeline {
         let read = move || -> Result<Read, PipelineError> {
             let store = GitStore::open(&mirror)?;
             let tree: SharedTree = Arc::new(store.tree(tree_id));
-            let changed = before.as_ref().map(|(old, _, _)| changes(&store, Some(*old), tree_id)).transpose()?;
-            let reusable = before.filter(|(_, fleet, _)| changed.as_ref().is_some_and(|changed| !may_change_fleet(fleet, changed)));
+            let change = |old: git2::Oid| -> Result<Change, PipelineError> {
+                let paths = changes(&store, Some(old), tree_id)?;
+                Ok(Change { from: old.to_string(), to: tree_id.to_string(), paths })
+            };
+            let change = before.as_ref().map(|(old, _, _)| change(*old)).transpose()?;
+            let reusable = before.filter(|(_, fleet, _)| change.as_ref().is_some_and(|change| !may_change_fleet(fleet, &change.paths)));
             let (fleet, mistakes, same_fleet) = match reusable {
                 Some((_, fleet, mistakes)) => (fleet, mistakes, true),
                 None => {
                     let (fleet, mistakes) = load::load_with(&*tree, &documents)?;
-                    (fleet, mistakes, false)
+                    (Arc::new(fleet), mistakes, false)
                 }
             };
             let judges = policies::judges(policies_before, PolicyFiles::read(&*tree)?, |digest| permitted.contains(digest));
             let same_judges = sets_before.as_ref() == Some(&judges.sets);
-            Ok(Read { tree, tree_id, fleet, mistakes, judges, changed, same_fleet, same_judges })
+            let change = change.map(Arc::new);
+            Ok(Read { tree, tree_id, fleet, mistakes, judges, change, same_fleet, same_judges })
         };
         let mut read = tokio::task::spawn_blocking(read).await.map_err(|_| PipelineError::Cut)??;
         read.same_fleet = self.done.as_ref().is_some_and(|done| read.same_fleet || done.fleet == read.fleet);
@@ -180,7 +182,7 @@ impl Pipeline {
 
     fn is_dirty(&self, read: &Read, cluster: &Cluster, permits_changed: bool) -> bool {
         let Some(known) = self.clusters.get(&cluster.name) else { return true };
-        let files = read.changed.as_ref().is_none_or(|changed| self.parts.stage.affected(&cluster.name, changed));
+        let files = read.change.as_ref().is_none_or(|change| !change.paths.is_empty());
         files
             || !read.same_fleet
             || !read.same_judges
@@ -258,18 +260,17 @@ impl Pipeline {
     }
 
     /// Takes in what was sealed; returns the renders that are to be repeated.
-    fn remember(&mut self, commit: &str, read: Read, next: Vec<Next>, permits: BTreeSet<String>) -> Vec<(String, String, Digest)> {
+    fn remember(&mut self, commit: &str, read: Read, next: Vec<Next>, permits: BTreeSet<String>) -> Vec<Unrepeated> {
         let mut unrepeated = Vec::new();
         for next in next {
-            let Outcome { carried, unrepeated: apps, differed, renders, .. } = next.outcome;
-            self.parts.metrics.renders.inc_by(renders.0);
-            self.parts.metrics.renders_kept.inc_by(renders.1);
+            let Outcome { carried, unrepeated: apps, differed, known, .. } = next.outcome;
+            self.parts.metrics.renders_kept.inc_by(known);
             self.parts.state.forget_gone(&next.cluster, &next.gone);
             for (app, digest) in differed {
-                self.parts.state.alarm_on(&next.cluster, cluster::NONDETERMINISTIC, format!("app {app}: two renders of one input differ"));
+                self.parts.state.alarm_on(&next.cluster, cluster::NOT_REPEATABLE, format!("app {app}: two renders of one input differ"));
                 self.differing.insert((app, digest));
             }
-            unrepeated.extend(apps.into_iter().map(|(app, digest)| (next.cluster.clone(), app, digest)));
+            unrepeated.extend(apps.into_iter().map(|(app, name, once)| Unrepeated { cluster: next.cluster.clone(), app, name, once }));
             let again = carried.reports.values().filter_map(|report| report.kept.as_ref()).any(|failure| failure.fault);
             let previous = Previous { lines: carried.lines, apps: carried.apps, removals: BTreeSet::new() };
             self.clusters.insert(next.cluster, Known { previous, reports: carried.reports, recipient: next.recipient, again });
@@ -293,29 +294,26 @@ impl Pipeline {
     }
 
     /// Every new render once more, after sealing: a difference blocks the app from then on (DECISIONS 13).
-    async fn repeat(&mut self, unrepeated: Vec<(String, String, Digest)>) {
-        let Some(done) = &self.done else { return };
-        let mirror = self.parts.track.mirror().to_owned();
-        let tree_id = done.tree;
-        let open = tokio::task::spawn_blocking(move || GitStore::open(&mirror).map(|store| store.tree(tree_id))).await;
-        let Ok(Ok(tree)) = open else { return };
-        let tree: SharedTree = Arc::new(tree);
-        let mut found: BTreeMap<(String, Digest), String> = BTreeMap::new();
-        for (cluster_name, app_name, first) in unrepeated {
-            let Some(cluster) = done.fleet.clusters.get(&cluster_name) else { continue };
-            let ask = Ask { tree: &tree, fleet: &done.fleet, cluster };
-            if self.parts.stage.again(ask, &app_name).await.is_ok_and(|second| second.digest != first) {
-                found.insert((app_name, first), cluster_name);
+    async fn repeat(&mut self, unrepeated: Vec<Unrepeated>) {
+        for Unrepeated { cluster, app, name, once } in unrepeated {
+            let failure = cluster::repeat(&*self.parts.stage, &once).await;
+            if failure.is_some_and(|failure| failure.code == cluster::NOT_REPEATABLE) {
+                self.parts.state.alarm_on(&cluster, cluster::NOT_REPEATABLE, format!("app {app}: two renders of one input differ"));
+                if let Some(known) = self.clusters.get_mut(&cluster) {
+                    known.again = true;
+                }
+                self.differing.insert((app, name));
             }
-        }
-        for ((app, digest), cluster_name) in found {
-            self.parts.state.alarm_on(&cluster_name, cluster::NONDETERMINISTIC, format!("app {app}: two renders of one input differ"));
-            if let Some(known) = self.clusters.get_mut(&cluster_name) {
-                known.again = true;
-            }
-            self.differing.insert((app, digest));
         }
     }
+}
+
+/// A render of an app on a cluster that was done once.
+struct Unrepeated {
+    cluster: String,
+    app: String,
+    name: Digest,
+    once: Vec<Once>,
 }
 
 /// Whether files that changed can change the documents: all below `clusters/`, and every file that holds one.
@@ -324,8 +322,4 @@ fn may_change_fleet(fleet: &Fleet, changed: &BTreeSet<String>) -> bool {
     changed.iter().any(|path| {
         path.starts_with("clusters/") || path == "clusters" || !path.contains('/') || known.contains(path.as_str()) || !fleet.unreadable.is_empty()
     })
-}
-
-fn object_id(name: &ObjectName) -> ObjectId {
-    ObjectId { group: name.group.clone(), kind: name.kind.clone(), namespace: name.namespace.clone(), name: name.name.clone() }
 }
