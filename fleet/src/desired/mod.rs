@@ -13,7 +13,9 @@ use crate::failure::AppFailure;
 use crate::kinds::Kinds;
 use crate::model::{App, Cluster, Fleet};
 use crate::object::{Context, Object, normalise};
-use crate::render::{Files, How, RenderFailure, RenderRequest, Rendered, WorkerId};
+use crate::render::{
+    Files, How, RenderFailure, RenderRequest, Rendered, RenderedObject, Trace, WorkerId,
+};
 use crate::tree::SharedTree;
 
 pub mod cache;
@@ -40,7 +42,31 @@ pub trait Renderer: Send + Sync {
         &self,
         files: Arc<dyn Files>,
         request: RenderRequest,
-    ) -> impl Future<Output = Result<Rendered, RenderFailure>> + Send;
+    ) -> impl Future<Output = Result<Fresh, RenderFailure>> + Send;
+}
+
+/// What a renderer gave.
+#[derive(Debug, Clone, Default)]
+pub struct Fresh {
+    /// In the engine's order.
+    pub objects: Vec<RenderedObject>,
+    /// What was read.
+    pub trace: Trace,
+    /// For people.
+    pub warnings: Vec<String>,
+    /// Which process rendered.
+    pub worker: Option<WorkerId>,
+}
+
+impl From<Rendered> for Fresh {
+    fn from(rendered: Rendered) -> Self {
+        Self {
+            objects: rendered.objects,
+            trace: rendered.trace,
+            warnings: rendered.warnings,
+            worker: Some(rendered.worker),
+        }
+    }
 }
 
 /// What became of one app.
@@ -132,7 +158,6 @@ pub async fn render_cluster<R: Renderer, S: Sources>(
 struct AppSet {
     set: Result<Arc<RenderedSet>, AppFailure>,
     from_git: bool,
-    implied: bool,
     chart: bool,
     fresh: bool,
 }
@@ -214,7 +239,6 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                 return AppSet {
                     set: Err(failure),
                     from_git: true,
-                    implied: false,
                     chart: false,
                     fresh: false,
                 };
@@ -223,7 +247,6 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         let outcome = |set, fresh| AppSet {
             set,
             from_git: prepared.from_git,
-            implied: prepared.implied,
             chart: prepared.chart,
             fresh,
         };
@@ -258,7 +281,7 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         &self,
         files: Arc<dyn Files>,
         request: RenderRequest,
-    ) -> Result<Rendered, RenderFailure> {
+    ) -> Result<Fresh, RenderFailure> {
         self.desired.cache.count(match &request.how {
             How::Plain { files } => files.len(),
             How::Kustomize { .. } | How::Helm(_) => 1,
@@ -281,7 +304,7 @@ fn finish(
     };
     let result = outcome.set.and_then(|set| {
         cache.objects(cluster, app, kinds, &set, || {
-            objects(fleet, app, kinds, &set, outcome.from_git, outcome.implied)
+            objects(fleet, app, kinds, &set, outcome.from_git)
         })
     });
     AppOutcome {
@@ -299,7 +322,6 @@ fn objects(
     kinds: &Kinds,
     set: &RenderedSet,
     from_git: bool,
-    implied: bool,
 ) -> Result<Vec<Object>, AppFailure> {
     let mut objects: BTreeMap<_, Object> = BTreeMap::new();
     for rendered in set.objects() {
@@ -311,7 +333,7 @@ fn objects(
             project: app.project.as_ref(),
             kinds,
             from_git,
-            skip_documents: ours || implied && fleet.document_files.is_empty(),
+            skip_documents: ours,
         };
         for object in normalise(&rendered.json, &rendered.file, rendered.line, &context)? {
             if let Some(other) = objects.get(&object.id) {
