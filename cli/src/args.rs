@@ -13,7 +13,6 @@ use crate::output::ColorChoice;
 #[command(
     name = "countersign",
     version,
-    propagate_version = true,
     max_term_width = 110,
     after_help = format!("\
 Examples:

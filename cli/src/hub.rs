@@ -51,10 +51,10 @@ impl Hub {
     /// The hub that the arguments name.
     pub fn from_args(args: &HubArgs) -> Result<Self, Failure> {
         if let Some(url) = &args.hub {
-            let token = token(args)?;
+            let place = Place::Loopback(loopback(url)?);
             return Ok(Self {
-                place: Place::Loopback(loopback(url)?),
-                token: Some(token),
+                place,
+                token: Some(token(args)?),
             });
         }
         let socket = match (&args.socket, &args.data) {

@@ -1,6 +1,8 @@
 //! `countersign`: the operators' command.
 
 #![forbid(unsafe_code)]
+// A program has no callers: `pub` marks what a module shows to the others.
+#![allow(unreachable_pub)]
 
 mod args;
 mod command;

@@ -19,12 +19,12 @@ use crate::output::{Form, write, write_value};
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 Examples:
-  countersign status                          the fleet: clusters, apps, mistakes, what waits for a permit
-  countersign status --cluster metal-fra      one cluster: its agent, its apps, what it refused
-  countersign status --app cart               one app: its objects on each cluster, with health and drift
+  countersign status                      the fleet: clusters, apps, mistakes, permits waited for
+  countersign status --cluster metal-fra  one cluster: its agent, its apps, what it refused
+  countersign status --app cart           one app: its objects everywhere, with health and drift
   countersign status --watch
   countersign status -o json | jq '.clusters[] | select(.health != \"Healthy\").name'
-  countersign status --check                  for scripts: exit code 1 unless all is synced and healthy
+  countersign status --check              for scripts: exit code 1 unless synced and healthy
 
 What is shown is what agents report: for people to look at, not evidence.
 

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use countersign_fleet::document;
 use countersign_fleet::load::load;
 use countersign_fleet::tree::WorkTree;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::name;
-use countersign_ledger::trust::{ClusterTrust, FirstRoot, Level, VerifiedRoot};
+use countersign_ledger::trust::init::FirstRoot;
+use countersign_ledger::trust::{ClusterTrust, Level, VerifiedRoot};
 use jiff::Timestamp;
 
 use crate::exit::{CODES, Failure};
@@ -37,7 +39,7 @@ enum What {
     #[command(after_help = "\
 Examples:
   countersign trust init --fleet acme --out keys --repo .
-  countersign trust init --fleet acme --out keys --cluster metal-fra=production --cluster lab=test:signed
+  countersign trust init --fleet acme --out keys --cluster metal-fra=prod --cluster lab=test:signed
 
 Run it on your own machine. It writes
   OUT/root.key      signs the next trust roots: keep it offline, never give it to the hub
@@ -47,7 +49,7 @@ Run it on your own machine. It writes
 The fleet's name is final. Level is signed, witnessed, authored or reproduced; signed if not said.
 With --repo a cluster's environment is its label \"env\".")]
     Init {
-        /// The fleet's name: a-z, 0-9 and \"-\". It can't be changed later.
+        /// The fleet's name: a-z, 0-9 and "-". It can't be changed later.
         #[arg(long, value_name = "NAME")]
         fleet: String,
         /// Folder to write to; it must be new or empty.
@@ -155,8 +157,8 @@ fn of_repository(path: &Path) -> Result<BTreeMap<String, ClusterTrust>, Failure>
         let level = fleet
             .levels
             .get(environment)
-            .map_or(Ok(Level::default()), |level| level.to_string().parse())
-            .map_err(|e: countersign_ledger::trust::NotALevel| fault(&e))?;
+            .copied()
+            .map_or_else(Level::default, asked);
         clusters.insert(
             name.clone(),
             ClusterTrust {
@@ -166,6 +168,16 @@ fn of_repository(path: &Path) -> Result<BTreeMap<String, ClusterTrust>, Failure>
         );
     }
     Ok(clusters)
+}
+
+/// The level that a fleet's own files ask for.
+const fn asked(level: document::Level) -> Level {
+    match level {
+        document::Level::Signed => Level::Signed,
+        document::Level::Witnessed => Level::Witnessed,
+        document::Level::Authored => Level::Authored,
+        document::Level::Reproduced => Level::Reproduced,
+    }
 }
 
 /// Reads NAME=ENV[:LEVEL].

@@ -166,8 +166,8 @@ cart  1 (1 kept)  Syncing  Degraded  metal-fra: image not found
 MISTAKE                         FIELD           MESSAGE
 clusters/metal-fra/cart.yaml:7  spec.prune.max  must be 0 to 10000, is -1
 
-WAITS FOR                                                                                                        CLUSTER    WHY
-countersign permit deletion shop --manifest sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd  metal-fra  would delete 62 of 80 objects
+WAITS      WHY                            UNTIL
+metal-fra  would delete 62 of 80 objects  countersign permit deletion shop --manifest sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd --reason TEXT
 
 ALARM         COUNT  LAST                  MESSAGE
 BLOB_DAMAGED  2      1970-01-01T00:00:03Z  blob 12 is missing

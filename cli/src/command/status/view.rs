@@ -109,15 +109,15 @@ pub fn fleet(fleet: &Fleet, color: bool) -> String {
     }
     section(&mut out, &mistakes, color);
 
-    let mut permits = Table::new(&["WAITS FOR", "CLUSTER", "WHY"]);
+    let mut permits = Table::new(&["WAITS", "WHY", "UNTIL"]);
     for needed in &fleet.permits_needed {
         permits.row([
-            (
-                format!("countersign permit {}", words(&needed.permit)),
-                Style::Open,
-            ),
             plain(&needed.cluster),
             plain(&needed.message),
+            (
+                format!("countersign permit {} --reason TEXT", words(&needed.permit)),
+                Style::Open,
+            ),
         ]);
     }
     section(&mut out, &permits, color);
