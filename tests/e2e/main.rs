@@ -5,3 +5,7 @@
     clippy::panic,
     reason = "a test that can't go on has failed"
 )]
+
+mod drift_table;
+mod object_store;
+mod test_cluster;

@@ -213,6 +213,14 @@ impl Cluster {
         self.pids.get(part).copied()
     }
 
+    /// The process id of the supervisor, whose children all parts are; `None` in a cluster that isn't ours.
+    #[must_use]
+    pub fn supervisor(&self) -> Option<u32> {
+        self.supervisor
+            .as_ref()
+            .map(|supervisor| supervisor.process.id())
+    }
+
     /// The API server's audit log, if [`Options::audit`] asked for one.
     #[must_use]
     pub fn audit(&self) -> Option<&Path> {

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod cluster;
 pub mod git;
 pub mod hub;
+pub mod operator;
 pub mod port;
 pub mod process;
 pub mod program;
@@ -24,6 +25,7 @@ pub mod tool;
 mod until;
 mod watchdog;
 pub mod workspace;
+pub mod world;
 
 pub use until::{InVain, Look, until, wait};
 

@@ -28,12 +28,12 @@ Examples:
 
 A workload is explained by its pods where the input holds them.
 
-Exit status:
+Exit codes:
   0  all healthy, or suspended on purpose
-  1  the input or the rules can't be read
-  2  wrong usage
-  3  something is degraded or missing
-  4  nothing worse than progressing or unknown")]
+  1  something is degraded or missing
+  2  wrong usage, or objects or rules that can't be read
+  3  the output can't be written
+  4  not yet: nothing is worse than progressing or unknown")]
 pub struct HealthArgs {
     /// File of objects, `-` for standard input; YAML or JSON, any number of documents and lists.
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
@@ -90,6 +90,20 @@ pub enum HealthError {
     Write(#[from] std::io::Error),
 }
 
+impl HealthError {
+    /// The exit status that stands for it: 2 for a mistake in what was given, 3 for a fault.
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Read { .. }
+            | Self::TooLarge { .. }
+            | Self::Syntax { .. }
+            | Self::TooMany
+            | Self::Rules(_) => 2,
+            Self::Write(_) => 3,
+        }
+    }
+}
+
 /// One judged object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Row {
@@ -111,7 +125,7 @@ struct Report<'r> {
 /// Judges what `args` name and writes it to `output`; gives the exit status (see `--help`).
 ///
 /// # Errors
-/// [`HealthError`]: nothing was judged, and the exit status is 1.
+/// [`HealthError`]: nothing was judged; the exit status is its [`HealthError::code`].
 pub fn run(
     args: &HealthArgs,
     input: &mut dyn Read,
@@ -139,7 +153,7 @@ pub fn run(
 pub fn exit_status(status: HealthStatus) -> u8 {
     match status {
         HealthStatus::Healthy | HealthStatus::Suspended => 0,
-        HealthStatus::Degraded | HealthStatus::Missing => 3,
+        HealthStatus::Degraded | HealthStatus::Missing => 1,
         HealthStatus::Progressing | HealthStatus::Unknown => 4,
     }
 }

@@ -73,7 +73,7 @@ fn a_workload_is_explained_by_its_pods() {
         ),
         "{shown}"
     );
-    assert_eq!(status, 3);
+    assert_eq!(status, 1);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_fleets_rules_apply() {
     let thing = "{apiVersion: example.com/v1, kind: Thing, metadata: {name: a}, spec: {bad: true}}";
     let (status, shown) = health(&["-f", "-", "--rules", rules], thing).unwrap();
     assert!(shown.contains("Degraded  it is bad"), "{shown}");
-    assert_eq!(status, 3);
+    assert_eq!(status, 1);
 
     file.write_all(b"    - {kind: A, checks: [{status: Healthy, when: 'a +'}]}\n")
         .unwrap();
@@ -152,6 +152,7 @@ fn what_cannot_be_read_is_named() {
     }
     let error = health(&["-f", "/no/such/file"], "").unwrap_err();
     assert!(matches!(error, HealthError::Read { .. }), "{error}");
+    assert_eq!(error.code(), 2);
     let nested = (0..9).fold("{}".to_owned(), |inner, _| {
         format!("{{\"kind\":\"List\",\"items\":[{inner}]}}")
     });
