@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_ledger::digest::Digest;
 
+use super::Fresh;
 use crate::failure::AppFailure;
 use crate::kinds::Kinds;
 use crate::model::App;
 use crate::object::Object;
-use crate::render::{Files, FilesFault, RenderFailure, Rendered, RenderedObject, Trace, WorkerId};
+use crate::render::{Files, FilesFault, RenderFailure, RenderedObject, Trace, WorkerId};
 
 /// Entries of one request: as many different states of its files are remembered.
 const ENTRIES_KEPT: usize = 4;
@@ -166,14 +167,14 @@ impl RenderCache {
         &self,
         key: Key,
         tree: &str,
-        rendered: Result<Rendered, RenderFailure>,
+        rendered: Result<Fresh, RenderFailure>,
     ) -> Result<Arc<RenderedSet>, AppFailure> {
         let (trace, known) = match rendered {
             Ok(rendered) => {
                 let set = self.set(
                     vec![Arc::new(rendered.objects)],
                     rendered.warnings,
-                    vec![rendered.worker],
+                    rendered.worker.into_iter().collect(),
                 );
                 (rendered.trace, Known::Set(set))
             }
@@ -220,14 +221,14 @@ impl RenderCache {
         &self,
         files: &[(String, String)],
         missing: &[(String, String)],
-        rendered: Option<Rendered>,
+        rendered: Option<Fresh>,
     ) -> Arc<RenderedSet> {
         let mut warnings = Vec::new();
         let mut workers = Vec::new();
         let mut by_file: BTreeMap<String, Vec<RenderedObject>> = BTreeMap::new();
         if let Some(rendered) = rendered {
             warnings = rendered.warnings;
-            workers.push(rendered.worker);
+            workers.extend(rendered.worker);
             for object in rendered.objects {
                 by_file.entry(object.file.clone()).or_default().push(object);
             }

@@ -13,7 +13,9 @@ use crate::failure::AppFailure;
 use crate::kinds::Kinds;
 use crate::model::{App, Cluster, Fleet};
 use crate::object::{Context, Object, normalise};
-use crate::render::{Files, How, RenderFailure, RenderRequest, Rendered, WorkerId};
+use crate::render::{
+    Files, How, RenderFailure, RenderRequest, Rendered, RenderedObject, Trace, WorkerId,
+};
 use crate::tree::SharedTree;
 
 pub mod cache;
@@ -40,7 +42,31 @@ pub trait Renderer: Send + Sync {
         &self,
         files: Arc<dyn Files>,
         request: RenderRequest,
-    ) -> impl Future<Output = Result<Rendered, RenderFailure>> + Send;
+    ) -> impl Future<Output = Result<Fresh, RenderFailure>> + Send;
+}
+
+/// What a renderer gave.
+#[derive(Debug, Clone, Default)]
+pub struct Fresh {
+    /// In the engine's order.
+    pub objects: Vec<RenderedObject>,
+    /// What was read.
+    pub trace: Trace,
+    /// For people.
+    pub warnings: Vec<String>,
+    /// Which process rendered.
+    pub worker: Option<WorkerId>,
+}
+
+impl From<Rendered> for Fresh {
+    fn from(rendered: Rendered) -> Self {
+        Self {
+            objects: rendered.objects,
+            trace: rendered.trace,
+            warnings: rendered.warnings,
+            worker: Some(rendered.worker),
+        }
+    }
 }
 
 /// What became of one app.
@@ -68,12 +94,15 @@ pub struct Once {
     /// Of which files.
     pub files: Arc<dyn Files>,
     /// What came.
-    pub first: Arc<Rendered>,
+    pub first: Arc<Fresh>,
 }
 
 impl std::fmt::Debug for Once {
+    /// Never its objects: there may be Secrets among them.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Once").field("worker", &self.first.worker).finish_non_exhaustive()
+        f.debug_struct("Once")
+            .field("worker", &self.first.worker)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,7 +180,6 @@ pub async fn render_cluster<R: Renderer, S: Sources>(
 struct AppSet {
     set: Result<Arc<RenderedSet>, AppFailure>,
     from_git: bool,
-    implied: bool,
     chart: bool,
     fresh: bool,
     once: Vec<Once>,
@@ -234,34 +262,35 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                 return AppSet {
                     set: Err(failure),
                     from_git: true,
-                    implied: false,
                     chart: false,
                     fresh: false,
                     once: Vec::new(),
                 };
             }
         };
+        let mut once = Vec::new();
         let outcome = |set, fresh, once| AppSet {
             set,
             from_git: prepared.from_git,
-            implied: prepared.implied,
             chart: prepared.chart,
             fresh,
             once,
         };
         let cache = &self.desired.cache;
         match prepared.work {
-            Work::Known(Known::Set(set)) => outcome(Ok(set), false, Vec::new()),
-            Work::Known(Known::Failure(failure)) => outcome(Err(*failure), false, Vec::new()),
+            Work::Known(Known::Set(set)) => outcome(Ok(set), false, once),
+            Work::Known(Known::Failure(failure)) => outcome(Err(*failure), false, once),
             Work::Plain {
                 files,
                 missing,
                 request,
             } => {
-                let mut once = Vec::new();
                 let rendered = match request {
                     None => Ok(None),
-                    Some(request) => self.ask(prepared.files.clone(), request, &mut once).await.map(Some),
+                    Some(request) => self
+                        .ask(prepared.files.clone(), request, &mut once)
+                        .await
+                        .map(Some),
                 };
                 let fresh = !missing.is_empty();
                 let set = rendered
@@ -270,8 +299,9 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                 outcome(set, fresh, once)
             }
             Work::Traced { key, request } => {
-                let mut once = Vec::new();
-                let rendered = self.ask(prepared.files.clone(), request, &mut once).await;
+                let rendered = self
+                    .ask(prepared.files.clone(), request, &mut once)
+                    .await;
                 let set = cache.traced(key, self.tree.id(), rendered);
                 outcome(set, true, once)
             }
@@ -283,15 +313,23 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         files: Arc<dyn Files>,
         request: RenderRequest,
         once: &mut Vec<Once>,
-    ) -> Result<Rendered, RenderFailure> {
+    ) -> Result<Fresh, RenderFailure> {
         self.desired.cache.count(match &request.how {
             How::Plain { files } => files.len(),
             How::Kustomize { .. } | How::Helm(_) => 1,
         });
-        let rendered = self.desired.renderer.render(files.clone(), request.clone()).await?;
-        let first = Arc::new(rendered.clone());
-        once.push(Once { request, files, first });
-        Ok(rendered)
+        let fresh = self
+            .desired
+            .renderer
+            .render(files.clone(), request.clone())
+            .await?;
+        let first = Arc::new(fresh.clone());
+        once.push(Once {
+            request,
+            files,
+            first,
+        });
+        Ok(fresh)
     }
 }
 
@@ -309,7 +347,7 @@ fn finish(
     };
     let result = outcome.set.and_then(|set| {
         cache.objects(cluster, app, kinds, &set, || {
-            objects(fleet, app, kinds, &set, outcome.from_git, outcome.implied)
+            objects(fleet, app, kinds, &set, outcome.from_git)
         })
     });
     AppOutcome {
@@ -328,7 +366,6 @@ fn objects(
     kinds: &Kinds,
     set: &RenderedSet,
     from_git: bool,
-    implied: bool,
 ) -> Result<Vec<Object>, AppFailure> {
     let mut objects: BTreeMap<_, Object> = BTreeMap::new();
     for rendered in set.objects() {
@@ -340,7 +377,7 @@ fn objects(
             project: app.project.as_ref(),
             kinds,
             from_git,
-            skip_documents: ours || implied && fleet.document_files.is_empty(),
+            skip_documents: ours,
         };
         for object in normalise(&rendered.json, &rendered.file, rendered.line, &context)? {
             if let Some(other) = objects.get(&object.id) {

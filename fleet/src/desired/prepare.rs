@@ -88,7 +88,6 @@ pub(super) struct Versions {
 pub(super) struct Prepared {
     pub(super) files: Arc<dyn Files>,
     pub(super) from_git: bool,
-    pub(super) implied: bool,
     pub(super) chart: bool,
     pub(super) work: Work,
 }
@@ -216,7 +215,7 @@ impl Look<'_> {
                 } else {
                     collect(tree, at, &[], true, &mut files)?;
                 }
-                Ok(self.plain(tree, files, false))
+                Ok(self.plain(tree, files))
             }
         }
     }
@@ -232,10 +231,10 @@ impl Look<'_> {
         }
         let mut files = Vec::new();
         collect(self.tree, folder, except, true, &mut files)?;
-        Ok(self.plain(self.tree, files, true))
+        Ok(self.plain(self.tree, files))
     }
 
-    fn plain(&self, tree: &SharedTree, files: Vec<(String, String)>, implied: bool) -> Prepared {
+    fn plain(&self, tree: &SharedTree, files: Vec<(String, String)>) -> Prepared {
         let missing = self.cache.missing(&files);
         let request = (!missing.is_empty()).then(|| {
             self.request(How::Plain {
@@ -245,7 +244,6 @@ impl Look<'_> {
         Prepared {
             files: Arc::new(TreeFiles(tree.clone())),
             from_git: true,
-            implied,
             chart: false,
             work: Work::Plain {
                 files,
@@ -342,7 +340,6 @@ impl Look<'_> {
         Ok(Prepared {
             files,
             from_git: !chart,
-            implied: false,
             chart,
             work: match known {
                 Some(known) => Work::Known(known),
