@@ -10,7 +10,6 @@ use countersign_ledger::digest::Digest;
 
 use super::Fresh;
 use crate::failure::AppFailure;
-use crate::kinds::Kinds;
 use crate::model::App;
 use crate::object::Object;
 use crate::render::{Files, FilesFault, RenderFailure, RenderedObject, Trace, WorkerId};
@@ -80,7 +79,7 @@ struct Inner {
 struct Made {
     set: u64,
     app: App,
-    kinds: Kinds,
+    kinds: Digest,
     result: Result<Arc<Vec<Object>>, AppFailure>,
 }
 
@@ -270,7 +269,7 @@ impl RenderCache {
         &self,
         cluster: &str,
         app: &App,
-        kinds: &Kinds,
+        kinds: Digest,
         set: &RenderedSet,
         make: impl FnOnce() -> Result<Vec<Object>, AppFailure>,
     ) -> Result<Arc<Vec<Object>>, AppFailure> {
@@ -278,7 +277,7 @@ impl RenderCache {
         if let Some(made) = self.lock().objects.get(&at)
             && made.set == set.id
             && made.app == *app
-            && made.kinds == *kinds
+            && made.kinds == kinds
         {
             return made.result.clone();
         }
@@ -286,7 +285,7 @@ impl RenderCache {
         let made = Made {
             set: set.id,
             app: app.clone(),
-            kinds: kinds.clone(),
+            kinds,
             result: result.clone(),
         };
         self.lock().objects.insert(at, made);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use countersign_ledger::digest::Digest;
 use futures::stream::{self, StreamExt as _};
 
 use crate::failure::AppFailure;
@@ -42,6 +43,17 @@ pub trait Renderer: Send + Sync {
         &self,
         files: Arc<dyn Files>,
         request: RenderRequest,
+    ) -> impl Future<Output = Result<Fresh, RenderFailure>> + Send;
+
+    /// Renders once more, in another process than `first` where there is one: the same must come out.
+    ///
+    /// # Cancel safety
+    /// May be dropped; the render is given up.
+    fn render_again(
+        &self,
+        files: Arc<dyn Files>,
+        request: RenderRequest,
+        first: Option<WorkerId>,
     ) -> impl Future<Output = Result<Fresh, RenderFailure>> + Send;
 }
 
@@ -115,42 +127,102 @@ pub async fn render_cluster<R: Renderer, S: Sources>(
     let names: Vec<String> = fleet.apps_on(here).map(|app| app.name.clone()).collect();
     let round = Round {
         desired,
+        cache: desired.cache.clone(),
+        again: None,
         tree,
         fleet,
         cluster: here,
         change,
     };
-    let mut sets = round.run(names, &kinds).await;
-    // Charts may ask for kinds that the fleet's own definitions bring: they are rendered once more with them.
-    let mut learned = false;
-    for outcome in sets.values() {
-        if let Ok(set) = &outcome.set {
-            for object in set.objects() {
-                learned |= kinds.learn(&object.json);
+    let (sets, kinds) = round.with_charts(names, &mut kinds).await;
+    finish_all(round.cache, fleet, cluster, kinds, sets).await
+}
+
+/// Renders an app a second time, with nothing known and in another process, and compares (DECISIONS 13): before a
+/// deletion is sealed, and after every other new render.
+///
+/// # Errors
+/// `NONDETERMINISTIC` if other objects came out; else why nothing did.
+/// # Cancel safety
+/// May be dropped.
+pub async fn confirm<R: Renderer, S: Sources>(
+    desired: &Desired<R, S>,
+    tree: &SharedTree,
+    fleet: &Arc<Fleet>,
+    cluster: &str,
+    first: &AppOutcome,
+) -> Result<(), AppFailure> {
+    let (Some(here), Ok(objects)) = (fleet.clusters.get(cluster), &first.result) else {
+        return Ok(());
+    };
+    let round = Round {
+        desired,
+        cache: RenderCache::default(),
+        again: Some(first.workers.first().copied()),
+        tree,
+        fleet,
+        cluster: here,
+        change: None,
+    };
+    // The kinds that other apps define are part of the input: the others are taken as known.
+    let others = render_cluster(desired, tree, fleet, cluster, None).await;
+    let mut kinds = Kinds::of(&here.kubernetes);
+    for outcome in others
+        .iter()
+        .filter_map(|outcome| outcome.result.as_ref().ok())
+    {
+        for object in outcome
+            .iter()
+            .filter(|object| object.id.kind == "CustomResourceDefinition")
+        {
+            if let Ok(json) = object.json() {
+                kinds.learn(&json);
             }
         }
     }
-    if learned {
-        let charts: Vec<String> = sets
-            .iter()
-            .filter(|(_, outcome)| outcome.chart)
-            .map(|(name, _)| name.clone())
-            .collect();
-        if !charts.is_empty() {
-            sets.extend(round.run(charts, &kinds).await);
-        }
+    let sets = round.run(vec![first.app.clone()], &kinds).await;
+    let second = finish_all(round.cache, fleet, cluster, kinds, sets).await;
+    let Some(second) = second.first() else {
+        return Err(AppFailure::new("RENDER_UNAVAILABLE", "was not rendered again").as_fault());
+    };
+    let again = second.result.as_ref().map_err(Clone::clone)?;
+    let differs = objects
+        .iter()
+        .map(|object| (&object.id, &object.sha256))
+        .ne(again.iter().map(|object| (&object.id, &object.sha256)));
+    if differs {
+        let why =
+            "two renders of the same input differ; the app is not signed until its files change";
+        return Err(AppFailure::new("NONDETERMINISTIC", why));
     }
-    let context = Arc::new((fleet.clone(), kinds, cluster.to_owned()));
-    let cache = desired.cache.clone();
+    Ok(())
+}
+
+async fn finish_all(
+    cache: RenderCache,
+    fleet: &Arc<Fleet>,
+    cluster: &str,
+    kinds: Kinds,
+    sets: BTreeMap<String, AppSet>,
+) -> Vec<AppOutcome> {
+    let (fleet, cluster) = (fleet.clone(), cluster.to_owned());
     let finished = tokio::task::spawn_blocking(move || {
-        let (fleet, kinds, cluster) = &*context;
+        let made_with = kinds.fingerprint();
         sets.into_iter()
             .filter_map(|(name, set)| {
                 let app = fleet.apps.get(&name)?;
-                Some(finish(&cache, fleet, cluster, app, kinds, set))
+                Some(finish(
+                    &cache,
+                    &fleet,
+                    &cluster,
+                    app,
+                    (&kinds, made_with),
+                    set,
+                ))
             })
             .collect()
     });
+    // Only a bug ends the task early; an app without an outcome keeps what it has.
     finished.await.unwrap_or_default()
 }
 
@@ -164,6 +236,9 @@ struct AppSet {
 
 struct Round<'a, R, S> {
     desired: &'a Desired<R, S>,
+    cache: RenderCache,
+    /// Set for a second render, with the process that gave the first.
+    again: Option<Option<WorkerId>>,
     tree: &'a SharedTree,
     fleet: &'a Arc<Fleet>,
     cluster: &'a Cluster,
@@ -171,6 +246,33 @@ struct Round<'a, R, S> {
 }
 
 impl<R: Renderer, S: Sources> Round<'_, R, S> {
+    /// Renders all; charts once more if the fleet's own definitions bring kinds that they may ask for.
+    async fn with_charts(
+        &self,
+        names: Vec<String>,
+        kinds: &mut Kinds,
+    ) -> (BTreeMap<String, AppSet>, Kinds) {
+        let mut sets = self.run(names, kinds).await;
+        let mut learned = false;
+        for set in sets
+            .values()
+            .filter_map(|outcome| outcome.set.as_ref().ok())
+        {
+            for object in set.objects() {
+                learned |= kinds.learn(&object.json);
+            }
+        }
+        let charts: Vec<String> = sets
+            .iter()
+            .filter(|(_, outcome)| learned && outcome.chart)
+            .map(|(name, _)| name.clone())
+            .collect();
+        if !charts.is_empty() {
+            sets.extend(self.run(charts, kinds).await);
+        }
+        (sets, kinds.clone())
+    }
+
     async fn run(&self, names: Vec<String>, kinds: &Kinds) -> BTreeMap<String, AppSet> {
         let prepared = self.prepare(names, kinds).await;
         stream::iter(prepared)
@@ -202,7 +304,7 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
             apis: kinds.api_versions(),
         };
         let (tree, fleet, cluster) = (self.tree.clone(), self.fleet.clone(), self.cluster.clone());
-        let (cache, change) = (self.desired.cache.clone(), self.change.cloned());
+        let (cache, change) = (self.cache.clone(), self.change.cloned());
         let all = names.clone();
         let task = tokio::task::spawn_blocking(move || {
             let look = prepare::Look {
@@ -250,7 +352,7 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
             chart: prepared.chart,
             fresh,
         };
-        let cache = &self.desired.cache;
+        let cache = &self.cache;
         match prepared.work {
             Work::Known(Known::Set(set)) => outcome(Ok(set), false),
             Work::Known(Known::Failure(failure)) => outcome(Err(*failure), false),
@@ -282,11 +384,19 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         files: Arc<dyn Files>,
         request: RenderRequest,
     ) -> Result<Fresh, RenderFailure> {
-        self.desired.cache.count(match &request.how {
+        self.cache.count(match &request.how {
             How::Plain { files } => files.len(),
             How::Kustomize { .. } | How::Helm(_) => 1,
         });
-        self.desired.renderer.render(files, request).await
+        match self.again {
+            None => self.desired.renderer.render(files, request).await,
+            Some(first) => {
+                self.desired
+                    .renderer
+                    .render_again(files, request, first)
+                    .await
+            }
+        }
     }
 }
 
@@ -295,7 +405,7 @@ fn finish(
     fleet: &Fleet,
     cluster: &str,
     app: &App,
-    kinds: &Kinds,
+    (kinds, made_with): (&Kinds, Digest),
     outcome: AppSet,
 ) -> AppOutcome {
     let (warnings, workers) = match &outcome.set {
@@ -303,7 +413,7 @@ fn finish(
         Err(_) => (Vec::new(), Vec::new()),
     };
     let result = outcome.set.and_then(|set| {
-        cache.objects(cluster, app, kinds, &set, || {
+        cache.objects(cluster, app, made_with, &set, || {
             objects(fleet, app, kinds, &set, outcome.from_git)
         })
     });

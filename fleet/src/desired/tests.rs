@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::load::load;
+use crate::load::{DocumentCache, load, load_with};
 use crate::render::{Code, Query, Seen, Stat, Values};
 use crate::source::lock::{LockedArtifact, LockedChart, LockedRepository};
 use crate::tree::MemoryTree;
@@ -16,6 +16,7 @@ use crate::yaml;
 /// the values written into it.
 #[derive(Default)]
 struct Fake {
+    moody: bool,
     asked: Mutex<Vec<How>>,
 }
 
@@ -127,7 +128,23 @@ impl Renderer for Fake {
             ..Fresh::default()
         })
     }
+
+    async fn render_again(
+        &self,
+        files: Arc<dyn Files>,
+        request: RenderRequest,
+        _: Option<WorkerId>,
+    ) -> Result<Fresh, RenderFailure> {
+        let mut fresh = self.render(files, request).await?;
+        if self.moody {
+            fresh.objects[0].json["metadata"]["labels"] = json!({"second": "time"});
+        }
+        Ok(fresh)
+    }
 }
+
+static DOCUMENTS: std::sync::LazyLock<DocumentCache> =
+    std::sync::LazyLock::new(DocumentCache::default);
 
 /// Nothing comes from elsewhere.
 struct Nowhere;
@@ -166,7 +183,7 @@ async fn run(
     desired: &Desired<Fake, Nowhere>,
     tree: &MemoryTree,
 ) -> BTreeMap<String, Result<Vec<String>, AppFailure>> {
-    let (fleet, _) = load(tree).unwrap();
+    let (fleet, _) = load_with(tree, &DOCUMENTS).unwrap();
     let tree: SharedTree = Arc::new(tree.clone());
     render_cluster(desired, &tree, &Arc::new(fleet), "one", None)
         .await
@@ -457,4 +474,26 @@ fn this_repository_s_own_fleet_has_no_mistake() {
     let names: Vec<_> = fleet.clusters.keys().map(String::as_str).collect();
     assert_eq!(names, ["eks-eu-west-1", "metal-fra"]);
     assert!(fleet.apps.len() >= 5);
+}
+
+#[tokio::test]
+async fn a_second_render_must_give_the_same() {
+    let tree = MemoryTree::new([("clusters/one/x.yaml", map("x"))]);
+    let (fleet, _) = load(&tree).unwrap();
+    let (tree, fleet): (SharedTree, _) = (Arc::new(tree), Arc::new(fleet));
+    for moody in [false, true] {
+        let mut desired = desired();
+        desired.renderer.moody = moody;
+        let first = render_cluster(&desired, &tree, &fleet, "one", None).await;
+        let confirmed = confirm(&desired, &tree, &fleet, "one", &first[0]).await;
+        assert_eq!(
+            confirmed.map_err(|failure| failure.code),
+            if moody {
+                Err("NONDETERMINISTIC".to_owned())
+            } else {
+                Ok(())
+            }
+        );
+        assert_eq!(desired.renderer.asked.lock().unwrap().len(), 2);
+    }
 }
