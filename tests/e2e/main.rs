@@ -7,5 +7,9 @@
 )]
 
 mod drift_table;
+mod fixture;
 mod object_store;
+mod removal;
+mod sources;
 mod test_cluster;
+mod thousand;
