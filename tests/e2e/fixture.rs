@@ -21,7 +21,8 @@ pub(crate) const CLUSTER: (&str, &str) = (
 /// A hub, a control plane and the agent between them, all of it settled at the first commit.
 pub(crate) struct Stand {
     pub(crate) world: World,
-    pub(crate) cluster: Cluster,
+    /// Runs as long as this stands.
+    _cluster: Cluster,
     pub(crate) client: Client,
     pub(crate) agent: Agent,
 }
@@ -48,7 +49,7 @@ impl Stand {
         let client = cluster.client().await.unwrap();
         let stand = Self {
             world,
-            cluster,
+            _cluster: cluster,
             client,
             agent,
         };

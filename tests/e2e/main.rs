@@ -6,8 +6,12 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod argo;
+mod attacks;
 mod drift_table;
+mod faults;
 mod fixture;
+mod healing;
 mod object_store;
 mod removal;
 mod sources;
