@@ -3,6 +3,7 @@
 //! `Cluster.spec.kubernetes` lists.
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_ledger::digest::Digest;
 use serde_json::Value as Json;
 
 use crate::document::{Kubernetes, Scope};
@@ -232,6 +233,11 @@ impl Kinds {
     /// The kind, if the cluster has it.
     pub fn get(&self, group: &str, kind: &str) -> Option<&Kind> {
         self.known.get(&(group.to_owned(), kind.to_owned()))
+    }
+
+    /// Names this set of kinds: equal names mean equal sets.
+    pub fn fingerprint(&self) -> Digest {
+        Digest::of(format!("{:?}\n{:?}", self.known, self.api_versions).as_bytes())
     }
 
     /// What charts may ask for, sorted.
