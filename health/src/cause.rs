@@ -37,3 +37,22 @@ pub fn judge_with_pods(object: &Value, pods: &[Value], rules: &Rules) -> Health 
         }
     }
 }
+
+/// Does the workload's selector choose that pod? Only `matchLabels` is read; a selector with `matchExpressions`, or
+/// with none, chooses nothing here.
+pub fn selects(workload: &Value, pod: &Value) -> bool {
+    let selector = workload.pointer("/spec/selector");
+    let labels = selector
+        .and_then(|selector| selector.get("matchLabels"))
+        .and_then(Value::as_object);
+    let expressions = selector.is_some_and(|selector| selector.get("matchExpressions").is_some());
+    let Some(labels) = labels.filter(|labels| !labels.is_empty() && !expressions) else {
+        return false;
+    };
+    text(workload, &["metadata", "namespace"]) == text(pod, &["metadata", "namespace"])
+        && labels.iter().all(|(key, value)| {
+            pod.pointer("/metadata/labels")
+                .and_then(|labels| labels.get(key))
+                == Some(value)
+        })
+}

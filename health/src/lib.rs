@@ -17,7 +17,7 @@ pub mod rollup;
 pub mod rules;
 mod state;
 
-pub use cause::judge_with_pods;
+pub use cause::{judge_with_pods, selects};
 pub use judge::{judge, needs_status};
 pub use rules::Rules;
 pub use state::{Health, HealthStatus};

@@ -1,0 +1,117 @@
+//! What operators ask the hub to do, and how it answers.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Answer to `POST /api/v1/sync`: the hub looks at the repository now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncStarted {
+    /// The hub's clock; the look is done once `source.checked` is not before it.
+    #[schemars(with = "String")]
+    pub requested: Timestamp,
+}
+
+/// Body of `POST /api/v1/clusters/{cluster}/join-token`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JoinTokenRequest {
+    /// The new agent takes the place of one that is registered already, whose key stops to count.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// A single-use token with which one agent registers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinToken {
+    /// The cluster that it is good for.
+    pub cluster: String,
+    /// The secret. The hub keeps only its hash.
+    pub token: String,
+    /// When it ends.
+    #[schemars(with = "String")]
+    pub expires: Timestamp,
+    /// Digest of the trust root that the agent shall pin, "sha256:<hex>".
+    pub trust: String,
+    /// Where agents reach the hub ("https://hub.example.com:7443"); empty if the hub was not told.
+    pub hub: String,
+}
+
+impl std::fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinToken")
+            .field("cluster", &self.cluster)
+            .field("token", &"…")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a person allows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", tag = "kind", deny_unknown_fields)]
+pub enum PermitKind {
+    /// To delete what one manifest's tombstones of an app name, beyond the limit or of protected kinds.
+    #[serde(rename_all = "camelCase")]
+    Deletion {
+        /// The app whose objects go.
+        app: String,
+        /// Digest of the manifest that holds those tombstones, hex.
+        manifest: String,
+    },
+    /// To take a commit although the reference did not move forward to it.
+    #[serde(rename_all = "camelCase")]
+    Rewrite {
+        /// In full ("refs/heads/main").
+        reference: String,
+        /// The commit that is allowed, hex.
+        commit: String,
+    },
+}
+
+/// Body of `POST /api/v1/permits`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PermitRequest {
+    /// What is allowed.
+    pub permit: PermitKind,
+    /// Why; at least one word.
+    pub reason: String,
+}
+
+/// A permit that the hub keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Permit {
+    /// SHA-256 of its stored bytes, hex: what a statement's `permits` names.
+    pub id: String,
+    /// What is allowed.
+    pub permit: PermitKind,
+    /// Why.
+    pub reason: String,
+    /// Who asked, as far as the hub can tell ("uid 1000", "token").
+    pub by: String,
+    /// When, by the hub's clock.
+    #[schemars(with = "String")]
+    pub time: Timestamp,
+}
+
+/// `GET /api/v1/permits`, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Permits {
+    /// All that were ever given.
+    pub permits: Vec<Permit>,
+}
+
+/// Body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// UPPER_SNAKE, stable.
+    pub code: String,
+    /// For a person: what is wrong and what to do.
+    pub message: String,
+}

@@ -1,0 +1,133 @@
+//! What a render read: the part of a tree that it is a function of.
+//!
+//! Pure. A trace answers two questions: whether a change of certain paths can touch the render at all, and whether all
+//! that was seen still stands in another tree.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{Files, FilesFault, FolderEntry, Stat};
+
+/// How a path was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Query {
+    /// What stands there.
+    Stat,
+    /// The file's bytes.
+    Read,
+    /// The names in the folder.
+    List,
+}
+
+/// What the answer was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seen {
+    /// Nothing stood there.
+    Absent,
+    /// A file with this id.
+    File(String),
+    /// A folder, without looking into it.
+    Folder,
+    /// The names in a folder.
+    Names(Vec<FolderEntry>),
+    /// The tree refused the path.
+    Refused,
+}
+
+/// All questions of one render with their answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    seen: BTreeMap<(Query, String), Seen>,
+    links: BTreeMap<String, ()>,
+}
+
+impl Trace {
+    /// Remembers an answer. The same question has the same answer within one render.
+    pub fn record(&mut self, query: Query, path: &str, seen: Seen) {
+        self.seen.insert((query, path.to_owned()), seen);
+    }
+
+    /// Remembers that `path` took part in reaching another: a link, or where one led to.
+    pub fn record_link(&mut self, path: &str) {
+        self.links.insert(path.to_owned(), ());
+    }
+
+    /// All questions with their answers, in a fixed order: what a cache key is made of.
+    pub fn iter(&self) -> impl Iterator<Item = (Query, &str, &Seen)> {
+        self.seen
+            .iter()
+            .map(|((query, path), seen)| (*query, path.as_str(), seen))
+    }
+
+    /// Number of questions.
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Whether a change of these files (added, removed, changed) can change an answer. May say yes for nothing, never
+    /// no where an answer did change.
+    pub fn affected_by<'a>(&self, changed: impl IntoIterator<Item = &'a str>) -> bool {
+        changed.into_iter().any(|changed| self.touched(changed))
+    }
+
+    fn touched(&self, changed: &str) -> bool {
+        let by_answer = self.seen.iter().any(|((_, path), seen)| match seen {
+            Seen::File(_) | Seen::Absent | Seen::Refused => {
+                within(changed, path) || within(path, changed)
+            }
+            // A folder stands or falls with the files below it; so do the names in it.
+            Seen::Folder | Seen::Names(_) => within(changed, path) || within(path, changed),
+        });
+        by_answer
+            || self
+                .links
+                .keys()
+                .any(|path| within(changed, path) || within(path, changed))
+    }
+
+    /// Whether `files` gives the same answer to every question: then the render would give the same objects.
+    ///
+    /// # Errors
+    /// [`FilesFault`] if the store can't answer.
+    pub fn holds_in(&self, files: &dyn Files) -> Result<bool, FilesFault> {
+        for (query, path, seen) in self.iter() {
+            if look(files, query, path)? != *seen {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Asks `files` and gives what a trace remembers of the answer.
+///
+/// # Errors
+/// [`FilesFault`] if the store can't answer.
+pub fn look(files: &dyn Files, query: Query, path: &str) -> Result<Seen, FilesFault> {
+    Ok(match (query, files.stat(path)?) {
+        (_, Stat::Absent) => Seen::Absent,
+        (_, Stat::Refused { .. }) => Seen::Refused,
+        (_, Stat::File { oid, .. }) => Seen::File(oid),
+        (Query::List, Stat::Folder { .. }) => Seen::Names(files.list(path)?),
+        (Query::Stat | Query::Read, Stat::Folder { .. }) => Seen::Folder,
+    })
+}
+
+/// Whether `path` is `folder` or lies below it.
+fn within(path: &str, folder: &str) -> bool {
+    folder.is_empty()
+        || path == folder
+        || path
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Metrics of tracking and of the pipeline; those of serving stand in [`crate::serve::metrics`]. Prefix
+//! `countersign_hub`; labels come from enums of ours.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// A stable code.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabels {
+    /// UPPER_SNAKE.
+    pub code: &'static str,
+}
+
+/// All of them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// 1 at the code that keeps the tracker from following, 0 at those that did.
+    pub track_trouble: Family<CodeLabels, Gauge>,
+    /// Looks at the repository.
+    pub track_looks: Gauge,
+    /// Fetches of objects.
+    pub track_fetches: Gauge,
+    /// Commits taken through the pipeline.
+    pub commits: Counter,
+    /// Renders that a worker did.
+    pub renders: Counter,
+    /// Renders that were not needed: nothing that they read has changed.
+    pub renders_kept: Counter,
+    /// Apps that keep an older commit, by why.
+    pub apps_kept: Family<CodeLabels, Counter>,
+    /// Heads sealed.
+    pub heads_sealed: Counter,
+    /// From a commit seen to its heads published.
+    pub pipeline_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            track_trouble: Family::default(),
+            track_looks: Gauge::default(),
+            track_fetches: Gauge::default(),
+            commits: Counter::default(),
+            renders: Counter::default(),
+            renders_kept: Counter::default(),
+            apps_kept: Family::default(),
+            heads_sealed: Counter::default(),
+            pipeline_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes them known to a registry whose prefix is `countersign_hub`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "track_trouble",
+            "1 at the code that keeps the tracker from following its ref",
+            self.track_trouble.clone(),
+        );
+        registry.register(
+            "track_looks",
+            "Looks at the repository since the start",
+            self.track_looks.clone(),
+        );
+        registry.register(
+            "track_fetches",
+            "Fetches of objects since the start",
+            self.track_fetches.clone(),
+        );
+        registry.register(
+            "commits",
+            "Commits taken through the pipeline",
+            self.commits.clone(),
+        );
+        registry.register("renders", "Renders done by a worker", self.renders.clone());
+        registry.register(
+            "renders_kept",
+            "Renders that were not needed",
+            self.renders_kept.clone(),
+        );
+        registry.register(
+            "apps_kept",
+            "Apps that kept an older commit",
+            self.apps_kept.clone(),
+        );
+        registry.register("heads_sealed", "Heads sealed", self.heads_sealed.clone());
+        registry.register(
+            "pipeline_seconds",
+            "From a commit seen to its heads published",
+            self.pipeline_seconds.clone(),
+        );
+    }
+}

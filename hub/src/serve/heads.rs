@@ -1,0 +1,378 @@
+//! The newest head of each cluster, and the stream that brings an agent to it.
+//!
+//! A head replaces the one before it: whoever reads slowly finds the newest, never a backlog. What an agent lacks below
+//! the head, the envelopes in between, is read back from what was sealed, in batches.
+
+mod restore;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use countersign_ledger::digest::Digest;
+use countersign_proto::agent::v1 as wire;
+use countersign_proto::limits::ENVELOPES_PER_HEAD_MAX;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tonic::Status;
+
+pub use restore::restore;
+
+use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
+
+/// What was sealed, read back: implemented over index and object store.
+pub trait Sealed: Send + Sync + 'static {
+    /// Envelopes of a cluster with generations above `above`: exact bytes, ascending, without gaps, at most `limit`.
+    fn envelopes<'a>(
+        &'a self,
+        cluster: &'a str,
+        above: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, SealedFault>>;
+
+    /// A blob by its digest; none if there is none. The caller checks the bytes.
+    fn blob<'a>(&'a self, name: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>>;
+}
+
+/// What was sealed can't be read now.
+#[derive(Debug, thiserror::Error)]
+#[error("what was sealed can't be read: {0}")]
+pub struct SealedFault(pub String);
+
+/// A newly sealed state, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Head {
+    generation: u64,
+    envelope: Bytes,
+    digest: Digest,
+    manifest: Digest,
+    attached: Vec<(Digest, Bytes)>,
+    names: Arc<[Digest]>,
+}
+
+impl Head {
+    /// A head. `manifest` is the digest of its section list; `likely` are blobs that an agent at the generation before
+    /// lacks (section list, changed sections, new objects), the most needed first; `names` are all blobs that the
+    /// manifest names, itself, its sections and the apps blob included.
+    ///
+    /// Attached is what fits of `likely`, in their order; the rest is left to be fetched.
+    pub fn new(
+        generation: u64,
+        envelope: Bytes,
+        manifest: Digest,
+        likely: impl IntoIterator<Item = (Digest, Bytes)>,
+        mut names: Vec<Digest>,
+    ) -> Self {
+        names.push(manifest);
+        names.sort_unstable();
+        names.dedup();
+        let mut left = ATTACHED_BYTES_MAX;
+        let attached = likely
+            .into_iter()
+            .filter(|(_, bytes)| {
+                let fits = bytes.len() <= ATTACHED_BLOB_BYTES_MAX && bytes.len() <= left;
+                if fits {
+                    left -= bytes.len();
+                }
+                fits
+            })
+            .collect();
+        Self {
+            generation,
+            digest: Digest::of(&envelope),
+            envelope,
+            manifest,
+            attached,
+            names: names.into(),
+        }
+    }
+
+    /// Its generation.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// SHA-256 of its envelope.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Digest of its manifest.
+    pub fn manifest(&self) -> &Digest {
+        &self.manifest
+    }
+}
+
+/// The newest head of one cluster.
+#[derive(Debug)]
+pub struct Newest {
+    head: watch::Sender<Option<Arc<Head>>>,
+    readable: RwLock<VecDeque<Arc<[Digest]>>>,
+}
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self {
+            head: watch::Sender::new(None),
+            readable: RwLock::default(),
+        }
+    }
+}
+
+impl Newest {
+    /// Takes in a newly sealed head; one that is not above the newest is ignored. Says whether it was taken.
+    pub fn publish(&self, head: Head) -> bool {
+        let head = Arc::new(head);
+        let above = |known: &Option<Arc<Head>>| {
+            known
+                .as_ref()
+                .is_none_or(|known| known.generation < head.generation)
+        };
+        if !above(&self.head.borrow()) {
+            return false;
+        }
+        {
+            // First readable, then known: an agent that hears of it may fetch at once.
+            let mut readable = self
+                .readable
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            readable.push_front(head.names.clone());
+            readable.truncate(HEADS_READABLE);
+        }
+        self.head.send_if_modified(|known| {
+            let newer = above(known);
+            if newer {
+                *known = Some(head.clone());
+            }
+            newer
+        })
+    }
+
+    /// The newest head.
+    pub fn get(&self) -> Option<Arc<Head>> {
+        self.head.borrow().clone()
+    }
+
+    /// May this cluster read that blob? Only what one of its newest heads names.
+    pub fn may_read(&self, name: &Digest) -> bool {
+        self.readable
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .any(|names| names.binary_search(name).is_ok())
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Option<Arc<Head>>> {
+        self.head.subscribe()
+    }
+}
+
+/// Where an agent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Its newest verified generation; 0 for none.
+    pub generation: u64,
+    /// Digest of that envelope; none at generation 0.
+    pub envelope: Option<Digest>,
+}
+
+impl Position {
+    /// Reads a request.
+    pub fn parse(request: &wire::HeadsRequest) -> Result<Self, Status> {
+        let envelope = match (request.generation, request.envelope.len()) {
+            (0, 0) => None,
+            (1.., 32) => <[u8; 32]>::try_from(request.envelope.as_ref())
+                .ok()
+                .map(Digest::from_bytes),
+            (0.., _) => {
+                return Err(Status::invalid_argument(
+                    "envelope must hold 32 bytes, or none at generation 0",
+                ));
+            }
+        };
+        Ok(Self {
+            generation: request.generation,
+            envelope,
+        })
+    }
+}
+
+/// Why an agent can't be brought to the head: its past is not ours. It keeps what it runs; a person must look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Apart {
+    /// It verified a generation that was never sealed here: this hub's store went back.
+    #[error(
+        "the agent has generation {agent}, the newest here is {ours}: this hub's store went back in time"
+    )]
+    AgentIsAhead {
+        /// The agent's generation.
+        agent: u64,
+        /// Ours.
+        ours: u64,
+    },
+    /// It verified another envelope under a generation that we sealed too.
+    #[error("the agent holds another envelope of generation {generation}: two histories exist")]
+    Forked {
+        /// Where they differ.
+        generation: u64,
+    },
+}
+
+impl Apart {
+    /// Stable name.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AgentIsAhead { .. } => "AGENT_IS_AHEAD",
+            Self::Forked { .. } => "HISTORY_FORKED",
+        }
+    }
+}
+
+/// What comes next for an agent. Pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It is at the head.
+    Wait,
+    /// It lacks only the head itself.
+    Head,
+    /// It lacks envelopes in between.
+    Catch,
+}
+
+fn next(at: u64, head: Option<&Head>) -> Result<Next, Apart> {
+    let ours = head.map_or(0, |head| head.generation);
+    match ours.checked_sub(at) {
+        Some(0) => Ok(Next::Wait),
+        Some(1) => Ok(Next::Head),
+        Some(_) => Ok(Next::Catch),
+        None => Err(Apart::AgentIsAhead { agent: at, ours }),
+    }
+}
+
+/// Brings one agent to the newest head and keeps it there: one call to [`Follower::advance`] is one message.
+pub struct Follower {
+    cluster: String,
+    sealed: Arc<dyn Sealed>,
+    newest: watch::Receiver<Option<Arc<Head>>>,
+    at: Position,
+    greeted: bool,
+}
+
+/// Why a stream of heads ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The agent's past is not ours.
+    #[error(transparent)]
+    Apart(#[from] Apart),
+    /// The store failed: the agent asks again.
+    #[error(transparent)]
+    Fault(#[from] SealedFault),
+    /// The hub stops.
+    #[error("the hub is shutting down")]
+    Stopped,
+}
+
+impl Follower {
+    /// A follower that starts where the agent stands.
+    pub fn new(cluster: &str, sealed: Arc<dyn Sealed>, newest: &Newest, at: Position) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            sealed,
+            newest: newest.subscribe(),
+            at,
+            greeted: false,
+        }
+    }
+
+    /// Waits until there is something to say, and says it. The first message comes at once, empty if the agent is at
+    /// the head already.
+    ///
+    /// # Cancel safety
+    /// May be dropped: where the agent stands moves only when a message is handed out.
+    pub async fn advance(&mut self) -> Result<wire::Head, Ended> {
+        loop {
+            let head = self.newest.borrow_and_update().clone();
+            let step = next(self.at.generation, head.as_deref())?;
+            if !self.greeted {
+                self.check_past(head.as_deref()).await?;
+            }
+            let message = match (step, head) {
+                (Next::Wait, _) if !self.greeted => Some(wire::Head::default()),
+                (Next::Wait, _) | (Next::Head | Next::Catch, None) => None,
+                (Next::Head, Some(head)) => Some(self.reach(vec![head.envelope.clone()], &head)),
+                (Next::Catch, Some(head)) => Some(self.catch_up(&head).await?),
+            };
+            if let Some(message) = message {
+                self.greeted = true;
+                return Ok(message);
+            }
+            self.newest.changed().await.map_err(|_| Ended::Stopped)?;
+        }
+    }
+
+    async fn check_past(&self, head: Option<&Head>) -> Result<(), Ended> {
+        let (Some(had), generation @ 1..) = (self.at.envelope, self.at.generation) else {
+            return Ok(());
+        };
+        let ours = match head {
+            Some(head) if head.generation == generation => head.digest,
+            Some(_) | None => {
+                let found = self
+                    .sealed
+                    .envelopes(&self.cluster, generation - 1, 1)
+                    .await?;
+                match found.first() {
+                    Some(envelope) => Digest::of(envelope),
+                    None => return Err(missing(&self.cluster, generation).into()),
+                }
+            }
+        };
+        if ours == had {
+            Ok(())
+        } else {
+            Err(Apart::Forked { generation }.into())
+        }
+    }
+
+    async fn catch_up(&mut self, head: &Head) -> Result<wire::Head, Ended> {
+        let above = self.at.generation;
+        let mut envelopes = self
+            .sealed
+            .envelopes(&self.cluster, above, ENVELOPES_PER_HEAD_MAX)
+            .await?;
+        let wanted = usize::try_from(head.generation - above).unwrap_or(usize::MAX);
+        envelopes.truncate(wanted.min(ENVELOPES_PER_HEAD_MAX));
+        if envelopes.is_empty() {
+            return Err(missing(&self.cluster, above + 1).into());
+        }
+        Ok(self.reach(envelopes, head))
+    }
+
+    fn reach(&mut self, envelopes: Vec<Bytes>, head: &Head) -> wire::Head {
+        self.at.generation += envelopes.len() as u64;
+        let more = self.at.generation < head.generation;
+        wire::Head {
+            envelopes,
+            more,
+            attached: if more { Vec::new() } else { attached(head) },
+        }
+    }
+}
+
+fn missing(cluster: &str, generation: u64) -> SealedFault {
+    SealedFault(format!("envelope {generation} of {cluster} is missing"))
+}
+
+fn attached(head: &Head) -> Vec<wire::Blob> {
+    head.attached
+        .iter()
+        .map(|(name, content)| wire::Blob {
+            digest: Bytes::copy_from_slice(name.as_bytes()),
+            content: content.clone(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

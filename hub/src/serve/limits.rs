@@ -1,0 +1,79 @@
+//! Every bound of the serving side, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Client certificates live 24 hours; they are renewed with the receipt key, so that a lost one is no loss.
+pub const CLIENT_CERTIFICATE_SECONDS: i64 = 24 * 3600;
+/// Server certificates live 30 days and are made anew at half of that.
+pub const SERVER_CERTIFICATE_SECONDS: i64 = 30 * 24 * 3600;
+/// Certificates count from five minutes before they were made: clocks differ.
+pub const CLOCK_SKEW_SECONDS: i64 = 300;
+/// A join token is used within a quarter of an hour, or made anew.
+pub const JOIN_TOKEN_SECONDS: i64 = 15 * 60;
+/// A signed request to renew may be this old or early, in seconds. Replaying one only yields a certificate of a key that
+/// the replayer does not hold, so the bound is wide enough for clocks that are off by hours.
+pub const RENEW_SKEW_SECONDS: i64 = 24 * 3600;
+
+/// Connections at once on the agents' listener: ten thousand agents and room for probes, forges and reconnects.
+pub const AGENT_CONNECTIONS_MAX: usize = 12_000;
+/// Connections at once on the operators' listeners: people and their scripts.
+pub const OPERATOR_CONNECTIONS_MAX: usize = 128;
+/// A TLS handshake takes a second on a bad line; more is a stall.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// A connection must bring its first request within this time.
+pub const FIRST_REQUEST_MAX: Duration = Duration::from_secs(15);
+/// Head of an HTTP/1 request.
+pub const HEADERS_MAX: Duration = Duration::from_secs(10);
+/// Between two pieces of a request's body.
+pub const BODY_PIECE_MAX: Duration = Duration::from_secs(30);
+/// A connection without a byte from the other side for this long is closed; living ones answer pings before.
+pub const IDLE_MAX: Duration = Duration::from_secs(60);
+/// HTTP/2 pings, so that a dead peer is found and no NAT forgets a living one.
+pub const PING_EVERY: Duration = Duration::from_secs(20);
+/// Requests at once on one connection: an agent has one stream of heads and a few fetches.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 32;
+/// All headers of a request, in bytes.
+pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Body of an operator's request, in bytes; the largest holds a reason.
+pub const OPERATOR_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Body of a push webhook, in bytes; GitHub's limit is 25 MB, a push of many commits takes far less than this.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 2 << 20;
+/// Open requests get this long to end at shutdown; streams of heads are ended at once.
+pub const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// Heads of a cluster whose blobs may still be fetched: an agent may be fetching for one that was just overtaken.
+pub const HEADS_READABLE: usize = 4;
+/// Blobs read from the store at once for one request.
+pub const BLOB_READS_AT_ONCE: usize = 16;
+/// A blob attached to a head, in bytes; larger ones are fetched.
+pub const ATTACHED_BLOB_BYTES_MAX: usize = 64 * 1024;
+/// All blobs attached to a head, in bytes: what a small change needs comes with it, a large one is fetched in batches.
+pub const ATTACHED_BYTES_MAX: usize = 1 << 20;
+
+/// Objects remembered of one cluster's reports; further ones are counted, not kept.
+pub const OBJECTS_PER_CLUSTER_MAX: usize = 50_000;
+/// Apps remembered of one cluster's reports.
+pub const APPS_PER_CLUSTER_MAX: usize = 5_000;
+/// Identities reported gone and not yet taken in by the pipeline, of one cluster.
+pub const GONE_PER_CLUSTER_MAX: usize = 50_000;
+/// Drifts remembered of one cluster, the newest.
+pub const DRIFTS_PER_CLUSTER_MAX: usize = 256;
+/// Kinds of refusal remembered of one cluster.
+pub const REFUSALS_PER_CLUSTER_MAX: usize = 64;
+/// Kinds of alarm remembered of one cluster or of the fleet.
+pub const ALARMS_MAX: usize = 32;
+/// A text from an agent, in bytes; the rest is cut off.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// A drift's JSON patch, in bytes; a larger one is left out.
+pub const PATCH_BYTES_MAX: usize = 32 * 1024;
+/// Paths or managers in one drift.
+pub const DRIFT_LIST_MAX: usize = 64;
+
+/// Objects on one page of the operators' list, at most.
+pub const OBJECTS_PER_PAGE_MAX: usize = 1_000;
+/// Drifts in one answer, at most.
+pub const DRIFTS_PER_ANSWER_MAX: usize = 1_000;
+/// A stored record (registration, token, permit), in bytes.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// A reason for a permit, in bytes.
+pub const REASON_BYTES_MAX: usize = 1024;

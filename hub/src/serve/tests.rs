@@ -1,0 +1,6 @@
+//! The serving side as a whole: real TLS, real gRPC and HTTP clients, on loopback.
+
+mod agents;
+mod attacks;
+mod operators;
+mod support;

@@ -1,0 +1,11 @@
+//! End-to-end tests on the real thing, one file a behaviour, linked once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on has failed"
+)]
+
+mod drift_table;
+mod object_store;
+mod test_cluster;
