@@ -6,6 +6,8 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod agent_hub;
+mod agent_live;
 mod drift_table;
 mod object_store;
 mod test_cluster;

@@ -1,5 +1,4 @@
 //! The agent's engine on a real API server: applied, healed, pruned, left alone.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +19,7 @@ use countersign_agent::{heal, health, sync};
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::secret::{self, Commitment};
+use countersign_tests::cluster::Cluster;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -43,10 +43,8 @@ impl Drop for Rig {
 }
 
 async fn rig(dir: &Path, namespace: &str) -> Rig {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig =
-        std::env::var("COUNTERSIGN_TEST_KUBECONFIG").expect("COUNTERSIGN_TEST_KUBECONFIG");
-    let api = ApiServer::connect(Some(Path::new(&kubeconfig)), None)
+    let cluster = Cluster::shared().await.unwrap();
+    let api = ApiServer::connect(Some(cluster.kubeconfig()), None)
         .await
         .unwrap();
     let saved = Arc::new(Saved::open(dir).unwrap());
