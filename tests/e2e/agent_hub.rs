@@ -30,8 +30,11 @@ use countersign_ledger::{
 };
 use countersign_tests::{cluster::Cluster, install_tls};
 use futures::{FutureExt as _, future::BoxFuture};
-use kube::{Api, api::{DeleteParams, Patch, PatchParams}};
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
 use prometheus_client::registry::Registry;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, PKCS_ED25519};
 use ring::rand::SystemRandom;
@@ -58,7 +61,15 @@ impl Sealed for Memory {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Bytes>, SealedFault>> {
         let from = usize::try_from(above).unwrap();
-        let found = self.envelopes.lock().unwrap().iter().skip(from).take(limit).cloned().collect();
+        let found = self
+            .envelopes
+            .lock()
+            .unwrap()
+            .iter()
+            .skip(from)
+            .take(limit)
+            .cloned()
+            .collect();
         async move { Ok(found) }.boxed()
     }
 
@@ -79,7 +90,7 @@ struct Hub {
     serving: Option<Serving>,
     stop: CancellationToken,
     parts: Parts,
-    last: Mutex<Option<Head>>,
+    heads: Mutex<Vec<Head>>,
 }
 
 #[derive(Clone)]
@@ -90,7 +101,12 @@ struct Parts {
     store: Arc<object_store::memory::InMemory>,
 }
 
-async fn serve(parts: &Parts, sealed: &Arc<Memory>, folder: &std::path::Path, agents: SocketAddr) -> (Arc<State>, Serving, CancellationToken) {
+async fn serve(
+    parts: &Parts,
+    sealed: &Arc<Memory>,
+    folder: &std::path::Path,
+    agents: SocketAddr,
+) -> (Arc<State>, Serving, CancellationToken) {
     let metrics = Metrics::default();
     let mut registry = Registry::with_prefix("countersign_hub");
     metrics.register(&mut registry);
@@ -98,8 +114,17 @@ async fn serve(parts: &Parts, sealed: &Arc<Memory>, folder: &std::path::Path, ag
         fleet: FLEET.into(),
         trust: Trust {
             documents: vec![(1, parts.trust.clone())],
-            in_use: TrustRootInUse { version: 1, digest: Digest::of(&parts.trust).to_string() },
-            clusters: BTreeMap::from([(NAME.to_owned(), Member { environment: "prod".into(), level: "signed".into() })]),
+            in_use: TrustRootInUse {
+                version: 1,
+                digest: Digest::of(&parts.trust).to_string(),
+            },
+            clusters: BTreeMap::from([(
+                NAME.to_owned(),
+                Member {
+                    environment: "prod".into(),
+                    level: "signed".into(),
+                },
+            )]),
         },
         authority: Authority::load(&parts.key, &parts.ca).unwrap(),
         sealed: sealed.clone(),
@@ -113,8 +138,20 @@ async fn serve(parts: &Parts, sealed: &Arc<Memory>, folder: &std::path::Path, ag
     .unwrap();
     state.set_ready(true);
     let stop = CancellationToken::new();
-    let options = Options { agents, operators: Some(([127, 0, 0, 1], 0).into()), ..Options::new(folder) };
-    let serving = start(state.clone(), options, Webhooks::default(), Arc::new(registry), stop.clone()).await.unwrap();
+    let options = Options {
+        agents,
+        operators: Some(([127, 0, 0, 1], 0).into()),
+        ..Options::new(folder)
+    };
+    let serving = start(
+        state.clone(),
+        options,
+        Webhooks::default(),
+        Arc::new(registry),
+        stop.clone(),
+    )
+    .await
+    .unwrap();
     (state, serving, stop)
 }
 
@@ -131,7 +168,13 @@ impl Hub {
             issued: "2026-01-01T00:00:00Z".into(),
             owner: "owner".into(),
             hub_ca: Digest::of(certificate.der()),
-            clusters: BTreeMap::from([(NAME.to_owned(), ClusterTrust { environment: "prod".into(), level: Level::Signed })]),
+            clusters: BTreeMap::from([(
+                NAME.to_owned(),
+                ClusterTrust {
+                    environment: "prod".into(),
+                    level: Level::Signed,
+                },
+            )]),
         }
         .make(&SystemRandom::new())
         .unwrap();
@@ -145,7 +188,8 @@ impl Hub {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("trust.json"), &parts.trust).unwrap();
         let sealed = Arc::new(Memory::default());
-        let (state, serving, stop) = serve(&parts, &sealed, folder.path(), ([127, 0, 0, 1], 0).into()).await;
+        let (state, serving, stop) =
+            serve(&parts, &sealed, folder.path(), ([127, 0, 0, 1], 0).into()).await;
         Self {
             state,
             sealed,
@@ -156,7 +200,7 @@ impl Hub {
             serving: Some(serving),
             stop,
             parts,
-            last: Mutex::default(),
+            heads: Mutex::default(),
         }
     }
 
@@ -169,7 +213,8 @@ impl Hub {
     }
 
     async fn come_back(&mut self) {
-        let (state, serving, stop) = serve(&self.parts, &self.sealed, self.folder.path(), self.agents).await;
+        let (state, serving, stop) =
+            serve(&self.parts, &self.sealed, self.folder.path(), self.agents).await;
         self.operators = serving.operators.unwrap();
         (self.state, self.serving, self.stop) = (state, Some(serving), stop);
         self.publish();
@@ -177,7 +222,11 @@ impl Hub {
 
     fn operator(&self) -> (reqwest::Client, String, String) {
         let token = std::fs::read_to_string(self.folder.path().join("operator.token")).unwrap();
-        (reqwest::Client::new(), format!("http://{}", self.operators), token.trim().to_owned())
+        (
+            reqwest::Client::new(),
+            format!("http://{}", self.operators),
+            token.trim().to_owned(),
+        )
     }
 
     async fn token(&self) -> String {
@@ -190,12 +239,22 @@ impl Hub {
             .await
             .unwrap();
         assert_eq!(answer.status(), 201);
-        answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned()
+        answer.json::<Value>().await.unwrap()["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     async fn ask(&self, path: &str) -> Value {
         let (http, url, bearer) = self.operator();
-        http.get(format!("{url}{path}")).bearer_auth(bearer).send().await.unwrap().json().await.unwrap()
+        http.get(format!("{url}{path}"))
+            .bearer_auth(bearer)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     /// Seals a state of these objects, signed by `signer`, and serves it.
@@ -214,17 +273,35 @@ impl Hub {
                 content: Content::Plain { sha256 },
             }));
             names.push(sha256);
-            self.sealed.blobs.lock().unwrap().insert(sha256, bytes.into());
+            self.sealed
+                .blobs
+                .lock()
+                .unwrap()
+                .insert(sha256, bytes.into());
         }
         for id in tombstones {
-            lines.push(Line::Tombstone(TombstoneLine { id: id.clone(), app: "cart".into(), commit: COMMIT.into() }));
+            lines.push(Line::Tombstone(TombstoneLine {
+                id: id.clone(),
+                app: "cart".into(),
+                commit: COMMIT.into(),
+            }));
         }
-        let app = AppEntry { name: "cart".into(), commit: COMMIT.into(), depends_on: vec![], exclusive: false, health_rules: vec![] };
+        let app = AppEntry {
+            name: "cart".into(),
+            commit: COMMIT.into(),
+            depends_on: vec![],
+            exclusive: false,
+            health_rules: vec![],
+        };
         let manifest = Manifest::build(lines, vec![app]).unwrap();
         let mut keep = |bytes: &[u8]| {
             let digest = Digest::of(bytes);
             names.push(digest);
-            self.sealed.blobs.lock().unwrap().insert(digest, Bytes::copy_from_slice(bytes));
+            self.sealed
+                .blobs
+                .lock()
+                .unwrap()
+                .insert(digest, Bytes::copy_from_slice(bytes));
         };
         keep(manifest.list_bytes());
         keep(manifest.apps_bytes());
@@ -242,17 +319,27 @@ impl Hub {
             commit: COMMIT.into(),
             source: Digest::of(b"source"),
             renderer: "test".into(),
-            admission: Admission { policies: None, verdicts: None },
+            admission: Admission {
+                policies: None,
+                verdicts: None,
+            },
             ring: "default".into(),
             trust_root: 1,
             permits: vec![],
         };
-        let envelope = dsse::sign(dsse::PAYLOAD_TYPE, &desired.payload().unwrap(), &[signer]).unwrap();
+        let envelope =
+            dsse::sign(dsse::PAYLOAD_TYPE, &desired.payload().unwrap(), &[signer]).unwrap();
         envelopes.push(Bytes::copy_from_slice(envelope.bytes()));
         drop(envelopes);
-        let head = Head::new(desired.generation, Bytes::copy_from_slice(envelope.bytes()), manifest.digest(), [], names);
+        let head = Head::new(
+            desired.generation,
+            Bytes::copy_from_slice(envelope.bytes()),
+            manifest.digest(),
+            [],
+            names,
+        );
         self.state.publish(NAME, head.clone());
-        self.last.lock().unwrap().replace(head);
+        self.heads.lock().unwrap().push(head);
     }
 
     fn seal(&self, objects: &[Value], tombstones: &[ObjectId]) {
@@ -261,7 +348,7 @@ impl Hub {
 
     /// Serves the newest head again, after a restart.
     fn publish(&self) {
-        if let Some(head) = self.last.lock().unwrap().clone() {
+        if let Some(head) = self.heads.lock().unwrap().last().cloned() {
             self.state.publish(NAME, head);
         }
     }
@@ -269,14 +356,24 @@ impl Hub {
     /// What was sealed last never was: a thief's envelope is not part of the chain.
     fn unseal(&self) {
         self.sealed.envelopes.lock().unwrap().pop();
+        self.heads.lock().unwrap().pop();
     }
 }
 
 fn id(object: &Value) -> ObjectId {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("").to_owned();
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .to_owned()
+    };
     let version = text("/apiVersion");
     ObjectId {
-        group: version.split_once('/').map_or("", |(group, _)| group).to_owned(),
+        group: version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned(),
         kind: text("/kind"),
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name"),
@@ -294,12 +391,21 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(hub: &Hub, cluster: &Cluster, data: &std::path::Path, token: &str, namespace: &str) -> Self {
+    fn start(
+        hub: &Hub,
+        cluster: &Cluster,
+        data: &std::path::Path,
+        token: &str,
+        namespace: &str,
+    ) -> Self {
         let mut arguments = vec!["countersign-agent".to_owned(), "run".to_owned()];
         for (flag, value) in [
             ("--hub", format!("https://{}", hub.agents)),
             ("--cluster", NAME.to_owned()),
-            ("--trust", hub.folder.path().join("trust.json").display().to_string()),
+            (
+                "--trust",
+                hub.folder.path().join("trust.json").display().to_string(),
+            ),
             ("--data", data.display().to_string()),
             ("--token", token.to_owned()),
             ("--kubeconfig", cluster.kubeconfig().display().to_string()),
@@ -331,7 +437,11 @@ async fn until<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F
 }
 
 async fn value(api: &Api<ConfigMap>, name: &str) -> Option<String> {
-    api.get_opt(name).await.unwrap().and_then(|map| map.data).and_then(|data| data.get("x").cloned())
+    api.get_opt(name)
+        .await
+        .unwrap()
+        .and_then(|map| map.data)
+        .and_then(|data| data.get("x").cloned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,12 +452,30 @@ async fn an_agent_applies_heals_and_reports_and_takes_nothing_unsigned_and_needs
     let mut hub = Hub::start().await;
     let data = tempfile::tempdir().unwrap();
     let token = hub.token().await;
-    hub.seal(&[config_map(&namespace, "a", "1"), config_map(&namespace, "b", "1")], &[]);
+    hub.seal(
+        &[
+            config_map(&namespace, "a", "1"),
+            config_map(&namespace, "b", "1"),
+        ],
+        &[],
+    );
     let agent = Agent::start(&hub, cluster, data.path(), &token, &namespace);
 
-    until("the first state", || async { value(&api, "a").await.as_deref() == Some("1") }).await;
-    hub.seal(&[config_map(&namespace, "a", "2"), config_map(&namespace, "b", "1")], &[]);
-    let took = until("the second state", || async { value(&api, "a").await.as_deref() == Some("2") }).await;
+    until("the first state", || async {
+        value(&api, "a").await.as_deref() == Some("1")
+    })
+    .await;
+    hub.seal(
+        &[
+            config_map(&namespace, "a", "2"),
+            config_map(&namespace, "b", "1"),
+        ],
+        &[],
+    );
+    let took = until("the second state", || async {
+        value(&api, "a").await.as_deref() == Some("2")
+    })
+    .await;
     println!("sealed to live: {took:?}");
     let path = format!("/api/v1/clusters/{NAME}");
     until("its report", || async {
@@ -357,35 +485,72 @@ async fn an_agent_applies_heals_and_reports_and_takes_nothing_unsigned_and_needs
     .await;
 
     // A change behind Git's back is undone, and the hub hears of it.
-    let params = PatchParams { field_manager: Some("mallory".into()), ..PatchParams::default() };
-    api.patch("a", &params, &Patch::Merge(json!({"data": {"x": "evil"}}))).await.unwrap();
-    let took = until("the healing", || async { value(&api, "a").await.as_deref() == Some("2") }).await;
+    let params = PatchParams {
+        field_manager: Some("mallory".into()),
+        ..PatchParams::default()
+    };
+    api.patch("a", &params, &Patch::Merge(json!({"data": {"x": "evil"}})))
+        .await
+        .unwrap();
+    let took = until("the healing", || async {
+        value(&api, "a").await.as_deref() == Some("2")
+    })
+    .await;
     println!("healed: {took:?}");
-    until("the drift's report", || async { hub.ask("/api/v1/drifts").await.to_string().contains("mallory") }).await;
+    until("the drift's report", || async {
+        hub.ask("/api/v1/drifts")
+            .await
+            .to_string()
+            .contains("mallory")
+    })
+    .await;
 
     // A thief's envelope: right in everything but the key.
     let thief = FileKey::generate(&SystemRandom::new()).unwrap();
     hub.seal_with(&[config_map(&namespace, "a", "stolen")], &[], &thief);
-    until("the refusal", || async { hub.ask(&path).await.to_string().contains("SIGNATURE_INVALID") }).await;
+    until("the refusal", || async {
+        hub.ask(&path)
+            .await
+            .to_string()
+            .contains("SIGNATURE_INVALID")
+    })
+    .await;
     assert_eq!(value(&api, "a").await.as_deref(), Some("2"));
     hub.unseal();
 
     // The hub is gone: what was verified last is healed all the same, and after a restart of the agent too.
     hub.end().await;
     api.delete("b", &DeleteParams::default()).await.unwrap();
-    until("the healing without a hub", || async { value(&api, "b").await.as_deref() == Some("1") }).await;
+    until("the healing without a hub", || async {
+        value(&api, "b").await.as_deref() == Some("1")
+    })
+    .await;
     agent.stop().await;
-    api.patch("a", &params, &Patch::Merge(json!({"data": {"x": "evil"}}))).await.unwrap();
+    api.patch("a", &params, &Patch::Merge(json!({"data": {"x": "evil"}})))
+        .await
+        .unwrap();
     let agent = Agent::start(&hub, cluster, data.path(), "", &namespace);
-    let took = until("the healing after a restart", || async { value(&api, "a").await.as_deref() == Some("2") }).await;
+    let took = until("the healing after a restart", || async {
+        value(&api, "a").await.as_deref() == Some("2")
+    })
+    .await;
     println!("healed after a restart without a hub: {took:?}");
 
     // It comes back, and so does the agent, by its certificate and without a token; a tombstone deletes.
     hub.come_back().await;
     let gone = id(&config_map(&namespace, "b", "1"));
     hub.seal(&[config_map(&namespace, "a", "3")], &[gone]);
-    until("the state after the hub came back", || async { value(&api, "a").await.as_deref() == Some("3") }).await;
-    until("the deletion", || async { value(&api, "b").await.is_none() }).await;
-    until("the deletion's report", || async { !hub.state.gone(NAME).is_empty() }).await;
+    until("the state after the hub came back", || async {
+        value(&api, "a").await.as_deref() == Some("3")
+    })
+    .await;
+    until("the deletion", || async {
+        value(&api, "b").await.is_none()
+    })
+    .await;
+    until("the deletion's report", || async {
+        !hub.state.gone(NAME).is_empty()
+    })
+    .await;
     agent.stop().await;
 }
