@@ -8,6 +8,8 @@
 
 mod argo;
 mod attacks;
+mod agent_hub;
+mod agent_live;
 mod drift_table;
 mod faults;
 mod fixture;
