@@ -35,3 +35,51 @@ pub fn jittered(least: std::time::Duration) -> std::time::Duration {
         .subsec_nanos();
     least + least.mul_f64(f64::from(nanos % 1_000) / 2_000.0)
 }
+
+/// So many a second, and no more.
+#[derive(Debug)]
+pub struct PerSecond {
+    limit: u32,
+    taken: std::sync::Mutex<Option<(std::time::Instant, u32)>>,
+}
+
+impl PerSecond {
+    /// None taken yet.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            taken: std::sync::Mutex::new(None),
+        }
+    }
+
+    /// One more; false when this second has none left.
+    pub fn take(&self) -> bool {
+        let mut second = self
+            .taken
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = std::time::Instant::now();
+        match &mut *second {
+            Some((start, taken)) if now.duration_since(*start).as_secs() < 1 => {
+                *taken = taken.saturating_add(1);
+                *taken <= self.limit
+            }
+            _ => {
+                *second = Some((now, 1));
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_a_second_and_no_more() {
+        let fifty = PerSecond::new(50);
+        assert_eq!((0..200).filter(|_| fifty.take()).count(), 50);
+    }
+}

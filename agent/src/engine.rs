@@ -31,6 +31,9 @@ use crate::world::{Effect, Event, World};
 /// Discovery is read at most once in so long, however many objects ask.
 const DISCOVERY_EVERY: Duration = Duration::from_millis(500);
 
+/// Jobs of one second that keep their event's metadata.
+const EVIDENCE_PER_SECOND: u32 = 100;
+
 /// Something for the healer.
 #[derive(Debug)]
 pub struct Job {
@@ -88,6 +91,8 @@ pub struct Engine {
     jobs: mpsc::UnboundedSender<Job>,
     probes: mpsc::UnboundedSender<Arc<ObjectId>>,
     no_deletes_before: Mutex<Option<Instant>>,
+    /// Jobs that keep their event's metadata: in a storm only the first can be told in full anyway.
+    evidence: clock::PerSecond,
     rules: RwLock<Arc<countersign_health::Rules>>,
     /// What stands and was told already, so that it is not told again with each plan.
     told: Mutex<HashSet<(&'static str, String)>>,
@@ -135,6 +140,7 @@ impl Engine {
             jobs,
             probes,
             no_deletes_before: Mutex::new(None),
+            evidence: clock::PerSecond::new(EVIDENCE_PER_SECOND),
             rules: RwLock::default(),
             told: Mutex::default(),
         };
@@ -287,8 +293,14 @@ impl Engine {
     }
 
     /// Hands the healer a job.
-    pub fn job(&self, id: &Arc<ObjectId>, task: Task, evidence: Bytes) {
-        let _ = self.jobs.send(Job {
+    pub fn job(&self, id: &Arc<ObjectId>, task: Task, evidence: &[u8]) {
+        let evidence = if !evidence.is_empty() && self.evidence.take() {
+            // A copy: the watch's buffer holds its neighbours too.
+            Bytes::copy_from_slice(evidence)
+        } else {
+            Bytes::new()
+        };
+        self.queue(Job {
             id: Arc::clone(id),
             task,
             since: Instant::now(),
@@ -296,8 +308,13 @@ impl Engine {
         });
     }
 
+    /// Puts a job (back) into the queue.
+    pub fn queue(&self, job: Job) {
+        let _ = self.jobs.send(job);
+    }
+
     /// A watch says something about an object.
-    pub fn event(&self, id: &ObjectId, event: Event, evidence: Bytes) {
+    pub fn event(&self, id: &ObjectId, event: Event, evidence: &[u8]) {
         let revision = match &event {
             Event::There(seen) | Event::Gone(seen) => seen.revision,
             Event::Absent(revision) => *revision,
@@ -317,7 +334,7 @@ impl Engine {
     }
 
     /// Turns an effect into a job.
-    pub fn carry_out(&self, id: &Arc<ObjectId>, effect: Effect, evidence: Bytes) {
+    pub fn carry_out(&self, id: &Arc<ObjectId>, effect: Effect, evidence: &[u8]) {
         /// A second, and a little for clocks that differ.
         const SAME_SECOND: Duration = Duration::from_millis(1_200);
         let task = match effect {
@@ -439,7 +456,7 @@ impl Engine {
             }
             self.probe(id);
         }
-        self.carry_out(id, effect, Bytes::new());
+        self.carry_out(id, effect, &[]);
         self.touch();
     }
 }

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_ledger::identity::ObjectId;
+use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{client, request};
-use crate::clock;
+use crate::clock::{self, PerSecond};
 use crate::engine::{Done, Engine, Job, Task};
 use crate::news::DriftRecord;
 use crate::watch::drift::What;
@@ -36,8 +37,9 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let heals = Arc::new(Semaphore::new(HEALS_MAX));
-    let compares = Arc::new(Semaphore::new(COMPARES_MAX));
-    let samples = Arc::new(Samples::default());
+    let samples = Arc::new(PerSecond::new(SAMPLES_PER_SECOND));
+    let (slow, slow_in) = mpsc::unbounded_channel();
+    tokio::spawn(look_closer(Arc::clone(&engine), slow_in, stop.clone()));
     loop {
         let job = tokio::select! {
             () = stop.cancelled() => return,
@@ -46,69 +48,76 @@ pub async fn run(
                 None => return,
             },
         };
-        let (engine, samples, stop) = (Arc::clone(&engine), Arc::clone(&samples), stop.clone());
-        let places = match job.task {
-            Task::Heal(..) => Arc::clone(&heals),
-            Task::Compare(_) | Task::Others => Arc::clone(&compares),
-        };
-        tokio::spawn(async move {
-            if let Task::Heal(_, Some(at)) | Task::Compare(Some(at)) = job.task {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep_until(at.into()) => {}
-                }
+        match job.task {
+            Task::Heal(what, Some(at)) => {
+                let (engine, stop) = (Arc::clone(&engine), stop.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep_until(at.into()) => {
+                            engine.queue(Job { task: Task::Heal(what, None), ..job });
+                        }
+                    }
+                });
             }
-            let Ok(_place) = places.acquire_owned().await else {
-                return;
-            };
-            match job.task {
-                Task::Heal(what, _) => heal(&engine, &samples, &job, what).await,
-                Task::Compare(_) => compare(&engine, &job).await,
-                Task::Others => others(&engine, &job).await,
+            Task::Heal(what, None) => {
+                // A place first, then a task: a storm waits in the queue, where an object is small.
+                let Ok(place) = Arc::clone(&heals).acquire_owned().await else {
+                    return;
+                };
+                let (engine, samples) = (Arc::clone(&engine), Arc::clone(&samples));
+                tokio::spawn(async move {
+                    heal(&engine, &samples, &job, what).await;
+                    drop(place);
+                });
             }
-        });
-    }
-}
-
-/// How many samples this second still has.
-#[derive(Debug, Default)]
-struct Samples(std::sync::Mutex<Option<(Instant, u32)>>);
-
-impl Samples {
-    fn take(&self) -> bool {
-        let mut second = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Instant::now();
-        match &mut *second {
-            Some((start, taken)) if now.duration_since(*start) < Duration::from_secs(1) => {
-                *taken += 1;
-                *taken <= SAMPLES_PER_SECOND
-            }
-            _ => {
-                *second = Some((now, 1));
-                true
+            Task::Compare(_) | Task::Others => {
+                let _ = slow.send(job);
             }
         }
     }
 }
 
-async fn heal(engine: &Arc<Engine>, samples: &Samples, job: &Job, what: What) {
+/// Full compares and looks at additions, few at once, in the order asked for.
+async fn look_closer(
+    engine: Arc<Engine>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    stop: CancellationToken,
+) {
+    let jobs = tokio_stream::wrappers::UnboundedReceiverStream::new(jobs);
+    let all = jobs.for_each_concurrent(COMPARES_MAX, |job| {
+        let engine = Arc::clone(&engine);
+        async move {
+            if let Task::Compare(Some(at)) = job.task {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            match job.task {
+                Task::Compare(_) => compare(&engine, &job).await,
+                Task::Others => others(&engine, &job, job.evidence.clone()).await,
+                Task::Heal(..) => {}
+            }
+        }
+    });
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = all => {}
+    }
+}
+
+async fn heal(engine: &Arc<Engine>, samples: &PerSecond, job: &Job, what: What) {
     const ATTEMPTS: u32 = 5;
-    let secret = request::is_secret(&job.id);
-    let sample = what == What::Changed && !secret && samples.take();
-    let found = if sample {
-        fetch(engine, &job.id).await
+    // A deletion is fetched too: where only our label was taken off, the object still stands and says who did it.
+    let found = if samples.take() {
+        look(engine, &job.id).await
     } else {
         None
     };
-    let evidence = match (&found, job.evidence.is_empty()) {
-        (_, false) => job.evidence.clone(),
-        (Some((bytes, _)), true) => bytes.clone(),
-        (None, true) => Bytes::new(),
+    let evidence = match &found {
+        Some((bytes, _)) if what == What::Deleted || job.evidence.is_empty() => bytes.clone(),
+        None if what == What::Deleted => Bytes::new(),
+        _ => job.evidence.clone(),
     };
-    let found = found.map(|(_, found)| found);
+    let found = found.and_then(|(_, found)| found);
     for attempt in 0..ATTEMPTS {
         match engine.write(&job.id).await {
             Ok(Some(done)) => {
@@ -128,11 +137,25 @@ async fn heal(engine: &Arc<Engine>, samples: &Samples, job: &Job, what: What) {
     // The sync's own retries go on from here: the object stands as failed.
 }
 
-async fn fetch(engine: &Engine, id: &ObjectId) -> Option<(Bytes, Value)> {
+/// What stands there: the object whole, of a Secret its metadata only.
+async fn look(engine: &Engine, id: &ObjectId) -> Option<(Bytes, Option<Value>)> {
+    let secret = request::is_secret(id);
+    let accept = if secret {
+        client::METADATA
+    } else {
+        client::FULL
+    };
     let kinds = engine.kinds();
-    let whole = request::get(&engine.api, &kinds, id, client::FULL);
-    let bytes = tokio::time::timeout(SAMPLE_MAX, whole).await.ok()?.ok()??;
-    let found = serde_json::from_slice(&bytes).ok()?;
+    let answer = request::get(&engine.api, &kinds, id, accept);
+    let bytes = tokio::time::timeout(SAMPLE_MAX, answer)
+        .await
+        .ok()?
+        .ok()??;
+    let found = if secret {
+        None
+    } else {
+        Some(serde_json::from_slice(&bytes).ok()?)
+    };
     Some((bytes, found))
 }
 
@@ -163,13 +186,17 @@ async fn compare(engine: &Arc<Engine>, job: &Job) {
                     return;
                 };
                 if difference::patch(&desired, &found).is_none() {
+                    // The second in which this was asked for may hide an addition too.
+                    if engine.world().others_changed(id, &bytes) {
+                        others(engine, job, bytes).await;
+                    }
                     return;
                 }
                 Some((bytes, found))
             }
             Ok(None) => {
                 let effect = engine.world().drifted(id, What::Deleted, Instant::now());
-                engine.carry_out(id, effect, Bytes::new());
+                engine.carry_out(id, effect, &[]);
                 return;
             }
             Err(_) => return,
@@ -301,7 +328,7 @@ fn below(path: &str, above: &str) -> bool {
 }
 
 /// Tells what was added beside ours, and removes it where the app is exclusive.
-async fn others(engine: &Arc<Engine>, job: &Job) {
+async fn others(engine: &Arc<Engine>, job: &Job, evidence: Bytes) {
     let (want, exclusive) = {
         let world = engine.world();
         let Some(want) = world.desired().objects.get(&job.id).cloned() else {
@@ -314,14 +341,15 @@ async fn others(engine: &Arc<Engine>, job: &Job) {
             .is_some_and(|app| app.exclusive);
         (want, exclusive)
     };
-    let added = if job.evidence.is_empty() {
+    let evidence = if evidence.is_empty() {
         match request::get(&engine.api, &engine.kinds(), &job.id, client::METADATA).await {
-            Ok(Some(bytes)) => additions::of(&bytes),
+            Ok(Some(bytes)) => bytes,
             Ok(None) | Err(_) => return,
         }
     } else {
-        additions::of(&job.evidence)
+        evidence
     };
+    let added = additions::of(&evidence);
     if added.is_empty() {
         return;
     }
@@ -353,7 +381,7 @@ async fn others(engine: &Arc<Engine>, job: &Job) {
 
 /// Removes additions by a JSON patch that holds only if nothing changed since it was made.
 async fn remove(engine: &Engine, job: &Job, added: &[additions::Added]) -> bool {
-    let Some((_, found)) = fetch(engine, &job.id).await else {
+    let Some((_, Some(found))) = look(engine, &job.id).await else {
         return false;
     };
     let Some(patch) = additions::removal(&found, added) else {
@@ -406,11 +434,5 @@ mod tests {
         let (managers, paths) = culprits(&object(OURS), &object(OURS));
         assert_eq!(managers, ["countersign"]);
         assert_eq!(paths.len(), 2);
-    }
-
-    #[test]
-    fn fifty_samples_a_second() {
-        let samples = Samples::default();
-        assert_eq!((0..200).filter(|_| samples.take()).count(), 50);
     }
 }

@@ -53,13 +53,16 @@ pub async fn run(
             let done = {
                 tokio::pin!(carried);
                 tokio::select! {
-                    done = &mut carried => done,
+                    done = &mut carried => Some(done),
                     () = stop.cancelled() => return,
-                    _ = newest.changed() => {
-                        preempted.cancel();
-                        false
-                    }
+                    _ = newest.changed() => None,
                 }
+            };
+            let Some(done) = done else {
+                // A newer state: what is under way is heard, nothing more is begun. An agent whose first plan was cut
+                // short still has not seen everything.
+                preempted.cancel();
+                continue;
             };
             first = false;
             if done {
@@ -69,9 +72,6 @@ pub async fn run(
                     .generation_applied
                     .set(i64::try_from(desired.generation).unwrap_or(0));
                 engine.touch();
-            }
-            if newest.has_changed().unwrap_or(false) {
-                continue;
             }
         }
         tokio::select! {

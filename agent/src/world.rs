@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::plan::{Desired, Live};
 use crate::watch::drift::{self, Expected, Verdict, What};
 use crate::watch::fight::{Fight, Turn};
-use crate::watch::ownership::Seen;
+use crate::watch::ownership::{self, Seen};
 
 /// How an object stands to what is desired.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -252,6 +252,10 @@ impl World {
                 match drift::judge(&id.group, &id.kind, &held.expected, seen, unix) {
                     Verdict::Drift(what) => what,
                     Verdict::LookCloser => return Effect::LookCloser,
+                    // Older than our write: what it says of others is over.
+                    Verdict::Nothing if seen.revision < held.expected.revision => {
+                        return Effect::Nothing;
+                    }
                     Verdict::Nothing => {
                         let look = seen.others != object.others && seen.others != 0;
                         object.others = seen.others;
@@ -359,6 +363,19 @@ impl World {
         if let Some(object) = self.objects.get_mut(id) {
             object.writing = false;
         }
+    }
+
+    /// Whether what others own beside us, in these bytes of an object, was not looked at yet; it counts as looked at now.
+    pub fn others_changed(&mut self, id: &ObjectId, bytes: &[u8]) -> bool {
+        let Some(seen) = ownership::meta(bytes).map(|meta| meta.seen()) else {
+            return false;
+        };
+        let Some(object) = self.objects.get_mut(id) else {
+            return false;
+        };
+        let changed = seen.others != object.others && seen.others != 0;
+        object.others = seen.others;
+        changed
     }
 
     /// Forgets earlier drifts of an object: a person looked at the fight and ended it.

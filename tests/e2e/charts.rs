@@ -2,7 +2,10 @@
 //! images without root and without anything that wasn't pinned.
 //!
 //! Reads the golden renders `manifests/<chart>/golden/<case>.yaml`, one for each `ci/<case>-values.yaml`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//!
+//! `live.rs` applies them to a real API server.
+
+mod live;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,14 +37,20 @@ fn stems(folder: &Path, end: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The objects of one golden render.
+fn golden(chart: &str, case: &str) -> Vec<Value> {
+    let folder = root().join("manifests").join(chart).join("golden");
+    let text = std::fs::read_to_string(folder.join(format!("{case}.yaml"))).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap()
+}
+
 /// Every rendered object, with the case that it stands in.
 fn objects() -> Vec<(String, Value)> {
     let mut all = Vec::new();
     for chart in CHARTS {
-        let golden = root().join("manifests").join(chart).join("golden");
-        for case in stems(&golden, ".yaml") {
-            let text = std::fs::read_to_string(golden.join(format!("{case}.yaml"))).unwrap();
-            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let folder = root().join("manifests").join(chart).join("golden");
+        for case in stems(&folder, ".yaml") {
+            let documents = golden(chart, &case);
             assert!(documents.len() > 4, "{chart}/{case}");
             all.extend(
                 documents

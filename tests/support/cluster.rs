@@ -115,7 +115,11 @@ impl Cluster {
         }
     }
 
-    fn existing(path: &Path) -> anyhow::Result<Cluster> {
+    /// A cluster that is there already, by its kubeconfig; nothing of it is ended.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn existing(path: &Path) -> anyhow::Result<Cluster> {
         install_tls();
         let kubeconfig = Kubeconfig::read_from(path)
             .with_context(|| format!("{EXISTING}={}", path.display()))?;

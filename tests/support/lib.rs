@@ -20,6 +20,7 @@ pub mod operator;
 pub mod port;
 pub mod process;
 pub mod program;
+pub mod rogue;
 pub mod s3;
 pub mod tool;
 mod until;

@@ -37,8 +37,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Starts the test clusters of the demo and shows how to reach them
-    Demo(demo::Args),
+    /// Runs the whole story on two real control planes and tells it as it happens
+    Demo(demo::Options),
     /// Measures, prints a table and writes target/bench/report.json
     Bench(bench::Args),
 }

@@ -232,7 +232,7 @@ impl Watcher {
                         self.engine.event(
                             &meta.id(&self.kind.group, &self.kind.kind),
                             Event::Gone(meta.seen()),
-                            object.clone(),
+                            &object,
                         );
                     }
                 }
@@ -261,7 +261,7 @@ impl Watcher {
         self.engine.event(
             &meta.id(&self.kind.group, &self.kind.kind),
             Event::There(meta.seen()),
-            object.clone(),
+            &object,
         );
         Some(key)
     }
@@ -293,10 +293,9 @@ impl Watcher {
         self.compared = Some(Instant::now());
         for id in held {
             if present.contains(&key(&id.namespace, &id.name)) {
-                self.engine.job(&id, Task::Compare(None), Bytes::new());
+                self.engine.job(&id, Task::Compare(None), &[]);
             } else {
-                self.engine
-                    .event(&id, Event::Absent(revision), Bytes::new());
+                self.engine.event(&id, Event::Absent(revision), &[]);
             }
         }
         self.listed.send_replace(true);

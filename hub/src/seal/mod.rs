@@ -32,6 +32,7 @@ pub type Heads = BTreeMap<String, Arc<Head>>;
 
 /// The commit that states are sealed for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one a commit, never in a collection
 pub enum SourceEntry {
     /// The ref moved to a new commit: its entry goes first in the batch.
     Moved(Source),
