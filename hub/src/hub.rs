@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::pipeline::stage::Stage;
-use crate::pipeline::{Parts, Pipeline, PipelineError};
+use crate::pipeline::{Parts, Pipeline, PipelineError, workers};
 use crate::seal::{self, OpenError, SealError, Sealer, Secrets};
 use crate::sealed::{self, Record};
 use crate::serve::records::RecordFault;
@@ -85,7 +85,16 @@ pub enum HubError {
     Panic(#[from] tokio::task::JoinError),
 }
 
-/// Runs until `stop` is cancelled.
+/// Runs until `stop` is cancelled, with the renderer of the configuration.
+///
+/// # Errors
+/// [`HubError`]
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError> {
+    let stage = workers::start(&config.render, workers::confined()?).await?;
+    run_with(config, stage, stop).await
+}
+
+/// Runs until `stop` is cancelled, with any rendering.
 ///
 /// # Errors
 /// [`HubError`]

@@ -29,9 +29,8 @@ enum Command {
     /// Confines this process, then becomes the renderer. Started by `serve` alone.
     #[command(hide = true)]
     Sandbox {
-        /// As `serve` gives them.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<std::ffi::OsString>,
+        /// The renderer.
+        program: std::path::PathBuf,
     },
 }
 
@@ -39,7 +38,10 @@ enum Command {
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Arguments::parse().command {
-        Command::Sandbox { arguments } => countersign_hub::hub::sandbox(arguments),
+        Command::Sandbox { program } => {
+            eprintln!("countersign-hub: {}", countersign_fleet::render::sandbox::enter_and_exec(&program));
+            ExitCode::FAILURE
+        }
         Command::Serve(options) => match config(*options) {
             Ok(config) => serve(config),
             Err(mistakes) => {

@@ -7,7 +7,6 @@ use countersign_fleet::admit::{Decision, Verdict};
 use countersign_fleet::carry::{self, Carried, Previous, Wanted, WantedApp, WantedLine};
 use countersign_fleet::failure::AppFailure;
 use countersign_fleet::guard::DeletionPermits;
-use countersign_fleet::desired::Once;
 use countersign_fleet::model::{App, Source};
 use countersign_fleet::object::Object;
 use countersign_ledger::Digest;
@@ -17,7 +16,7 @@ use countersign_ledger::manifest::Content;
 use countersign_ledger::statement::Admission;
 
 use crate::pipeline::policies::PolicyFiles;
-use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Repeated, Stage};
+use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
 use crate::seal::{Plain, SecretError, Secrets};
 
 /// All that decides one cluster's next state.
@@ -48,8 +47,8 @@ pub struct Outcome {
     pub blobs: BTreeMap<Digest, Bytes>,
     /// For the statement.
     pub admission: Admission,
-    /// Renders done now and not yet a second time, by app and [`name_of`].
-    pub unrepeated: Vec<(String, Digest, Vec<Once>)>,
+    /// Renders done now and not yet a second time, by app.
+    pub unrepeated: Vec<(String, RenderedApp)>,
     /// Renders whose repetition before sealing gave something else.
     pub differed: Vec<(String, Digest)>,
     /// Apps whose objects were all known.
@@ -66,7 +65,7 @@ pub fn name_of(objects: &[Object]) -> Digest {
 /// Takes one cluster through render, check and carry.
 pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Outcome {
     let mut rendered = render(stage, input).await;
-    let known = rendered.values().filter(|app| app.as_ref().is_ok_and(|app| app.once.is_empty())).count() as u64;
+    let known = rendered.values().filter(|app| app.as_ref().is_ok_and(|app| !app.fresh)).count() as u64;
     let mut blobs = BTreeMap::new();
     let admission = admit(stage, input, &mut rendered, &mut blobs).await;
     let mut wanted = want(secrets, input, &rendered, &mut blobs).await;
@@ -81,8 +80,8 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
             break;
         }
         for name in deleting {
-            if let Some(Ok(app)) = rendered.get(&name) {
-                if let Some(failure) = repeat(stage, &app.once).await {
+            if let Some(Ok(app)) = rendered.get(&name).filter(|app| app.as_ref().is_ok_and(|app| app.fresh)) {
+                if let Err(failure) = stage.again(input.ask, &name, app).await {
                     if failure.code == NOT_REPEATABLE {
                         differed.push((name.clone(), name_of(&app.objects)));
                     }
@@ -96,28 +95,16 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
     let unrepeated = rendered
         .into_iter()
         .filter(|(name, _)| !repeated.contains(name))
-        .filter_map(|(name, app)| app.ok().filter(|app| !app.once.is_empty()).map(|app| (name, name_of(&app.objects), app.once)))
+        .filter_map(|(name, app)| app.ok().filter(|app| app.fresh).map(|app| (name, app)))
         .collect();
     Outcome { carried, blobs, admission, unrepeated, differed, known }
 }
 
 /// Code of an app whose two renders of one input differ.
-pub const NOT_REPEATABLE: &str = "RENDER_NOT_REPEATABLE";
-
-/// Renders an app once more and says what is wrong with it, if anything is.
-pub async fn repeat(stage: &dyn Stage, once: &[Once]) -> Option<AppFailure> {
-    for once in once {
-        match stage.again(once).await {
-            Ok(Repeated::Same) => {}
-            Ok(Repeated::Differs) => return Some(not_repeatable()),
-            Err(failure) => return Some(failure),
-        }
-    }
-    None
-}
+pub const NOT_REPEATABLE: &str = "NONDETERMINISTIC";
 
 fn not_repeatable() -> AppFailure {
-    AppFailure::new(NOT_REPEATABLE, "two renders of the same files differ; remove what makes them differ (random or time-dependent values)")
+    AppFailure::new(NOT_REPEATABLE, "two renders of the same input differ; the app is not signed until its files change")
 }
 
 /// A render that is known to differ from its repetition stays refused.
@@ -218,7 +205,9 @@ async fn want(
     rendered: &RenderedApps,
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> BTreeMap<String, Wanted> {
-    let broken = input.ask.fleet.broken_apps.iter().map(|(name, mistakes)| (name.clone(), Wanted::Failed(AppFailure::of_mistakes(mistakes))));
+    // Where a broken app would run nobody knows; where it ran, it stays.
+    let had = |name: &String| input.previous.apps.iter().any(|app| app.name == *name);
+    let broken = input.ask.fleet.broken_apps.iter().filter(|(name, _)| had(name)).map(|(name, mistakes)| (name.clone(), Wanted::Failed(AppFailure::of_mistakes(mistakes))));
     let mut wanted: BTreeMap<String, Wanted> = broken.collect();
     for app in input.ask.fleet.apps_on(input.ask.cluster) {
         let outcome = match rendered.get(&app.name) {

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_fleet::admit::Verdict;
-use countersign_fleet::desired::{Change, Once};
+use countersign_fleet::desired::Change;
 use countersign_fleet::failure::AppFailure;
 use countersign_fleet::model::{Cluster, Fleet};
 use countersign_fleet::object::Object;
+use countersign_fleet::render::WorkerId;
 use countersign_fleet::tree::SharedTree;
 use futures::future::BoxFuture;
 
@@ -32,23 +33,16 @@ pub struct Ask<'a> {
 pub struct RenderedApp {
     /// Its objects, no identity twice.
     pub objects: Arc<Vec<Object>>,
-    /// Renders done now, once; none if all of it was known.
-    pub once: Vec<Once>,
+    /// Rendered now, once; else all of it was known.
+    pub fresh: bool,
+    /// Which workers rendered it.
+    pub workers: Vec<WorkerId>,
     /// For people.
     pub warnings: Vec<String>,
 }
 
 /// What became of each app that chooses a cluster, by name.
 pub type RenderedApps = BTreeMap<String, Result<RenderedApp, AppFailure>>;
-
-/// Whether a render gave the same objects twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeated {
-    /// It did.
-    Same,
-    /// It did not.
-    Differs,
-}
 
 /// Rendering and admission.
 pub trait Stage: Send + Sync + 'static {
@@ -58,8 +52,8 @@ pub trait Stage: Send + Sync + 'static {
     /// The objects of all apps that choose the cluster; from memory while nothing that they read has changed.
     fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps>;
 
-    /// A render once more, by another worker and never from memory.
-    fn again<'a>(&'a self, once: &'a Once) -> BoxFuture<'a, Result<Repeated, AppFailure>>;
+    /// An app once more, by another worker and never from memory: the same objects must come.
+    fn again<'a>(&'a self, ask: Ask<'a>, app: &'a str, first: &'a RenderedApp) -> BoxFuture<'a, Result<(), AppFailure>>;
 
     /// What a set of policies says to objects of all apps; an index counts `objects`.
     fn admit<'a>(

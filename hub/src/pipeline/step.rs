@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_fleet::carry::Previous;
-use countersign_fleet::desired::{Change, Once};
+use countersign_fleet::desired::Change;
 use countersign_fleet::load;
 use countersign_fleet::mistake::Mistake;
 use countersign_fleet::model::{Cluster, Fleet};
@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use crate::pipeline::cluster::{self, Outcome};
 use crate::pipeline::policies::{self, Judges, PolicyFiles};
-use crate::pipeline::stage::Ask;
+use crate::pipeline::stage::{Ask, RenderedApp};
 use crate::pipeline::{Done, Known, Pipeline, PipelineError, permits};
 use crate::seal::{SourceEntry, Unsealed};
 use crate::sealed;
@@ -92,8 +92,9 @@ impl Pipeline {
             next.push(Next { cluster: cluster.name.clone(), gone, recipient, outcome });
         }
         self.seal(moved, commit, &read, &given, &mut next).await?;
+        let (tree, fleet) = (Arc::clone(&read.tree), Arc::clone(&read.fleet));
         let unrepeated = self.remember(commit, read, next, new_permits);
-        self.repeat(unrepeated).await;
+        self.repeat(&tree, &fleet, unrepeated).await;
         Ok(())
     }
 
@@ -270,7 +271,7 @@ impl Pipeline {
                 self.parts.state.alarm_on(&next.cluster, cluster::NOT_REPEATABLE, format!("app {app}: two renders of one input differ"));
                 self.differing.insert((app, digest));
             }
-            unrepeated.extend(apps.into_iter().map(|(app, name, once)| Unrepeated { cluster: next.cluster.clone(), app, name, once }));
+            unrepeated.extend(apps.into_iter().map(|(app, once)| Unrepeated { cluster: next.cluster.clone(), app, first: once }));
             let again = carried.reports.values().filter_map(|report| report.kept.as_ref()).any(|failure| failure.fault);
             let previous = Previous { lines: carried.lines, apps: carried.apps, removals: BTreeSet::new() };
             self.clusters.insert(next.cluster, Known { previous, reports: carried.reports, recipient: next.recipient, again });
@@ -294,15 +295,17 @@ impl Pipeline {
     }
 
     /// Every new render once more, after sealing: a difference blocks the app from then on (DECISIONS 13).
-    async fn repeat(&mut self, unrepeated: Vec<Unrepeated>) {
-        for Unrepeated { cluster, app, name, once } in unrepeated {
-            let failure = cluster::repeat(&*self.parts.stage, &once).await;
+    async fn repeat(&mut self, tree: &SharedTree, fleet: &Arc<Fleet>, unrepeated: Vec<Unrepeated>) {
+        for Unrepeated { cluster: name, app, first } in unrepeated {
+            let Some(cluster) = fleet.clusters.get(&name) else { continue };
+            let ask = Ask { tree, change: None, fleet, cluster };
+            let failure = self.parts.stage.again(ask, &app, &first).await.err();
             if failure.is_some_and(|failure| failure.code == cluster::NOT_REPEATABLE) {
-                self.parts.state.alarm_on(&cluster, cluster::NOT_REPEATABLE, format!("app {app}: two renders of one input differ"));
-                if let Some(known) = self.clusters.get_mut(&cluster) {
+                self.parts.state.alarm_on(&name, cluster::NOT_REPEATABLE, format!("app {app}: two renders of one input differ"));
+                if let Some(known) = self.clusters.get_mut(&name) {
                     known.again = true;
                 }
-                self.differing.insert((app, name));
+                self.differing.insert((app, cluster::name_of(&first.objects)));
             }
         }
     }
@@ -312,8 +315,7 @@ impl Pipeline {
 struct Unrepeated {
     cluster: String,
     app: String,
-    name: Digest,
-    once: Vec<Once>,
+    first: RenderedApp,
 }
 
 /// Whether files that changed can change the documents: all below `clusters/`, and every file that holds one.
