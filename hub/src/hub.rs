@@ -98,9 +98,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError
 ///
 /// # Errors
 /// [`HubError`]
-pub async fn run_with(config: Config, stage: Arc<dyn Stage>, stop: CancellationToken) -> Result<(), HubError> {
+pub async fn run_with(
+    config: Config,
+    stage: Arc<dyn Stage>,
+    stop: CancellationToken,
+) -> Result<(), HubError> {
     let _lock = lock(&config.data)?;
-    let Trusted { root, sealers, authority } = trust::open(&config.trust, &config.keys)?;
+    let Trusted {
+        root,
+        sealers,
+        authority,
+    } = trust::open(&config.trust, &config.keys)?;
     let objects = Objects::open(&config.store)?;
     let raw = objects.raw();
     let store = Store::new(objects);
@@ -109,10 +117,18 @@ pub async fn run_with(config: Config, stage: Arc<dyn Stage>, stop: CancellationT
     let trust = served_trust(&roots);
     let root = Arc::new(roots.newest().clone());
     let secrets = Secrets::new(store.clone(), Arc::clone(&index));
-    let (sealer, heads) = Sealer::open(seal::Parts { store, index, roots, signers: sealers }).await?;
+    let (sealer, heads) = Sealer::open(seal::Parts {
+        store,
+        index,
+        roots,
+        signers: sealers,
+    })
+    .await?;
     let sealer = Arc::new(sealer);
 
-    let sealed_last = sealer.last_source()?.and_then(|source| source.new.parse().ok());
+    let sealed_last = sealer
+        .last_source()?
+        .and_then(|source| source.new.parse().ok());
     let (tracker, track, moved) = Tracker::new(config.track.clone(), sealed_last)?;
     let mut registry = Registry::with_prefix("countersign_hub");
     let (metrics, serve_metrics) = (Metrics::default(), serve::Metrics::default());
@@ -136,7 +152,15 @@ pub async fn run_with(config: Config, stage: Arc<dyn Stage>, stop: CancellationT
             state.publish(cluster, head);
         }
     }
-    let parts = Parts { root, sealer, secrets, stage, state: Arc::clone(&state), track: track.clone(), metrics };
+    let parts = Parts {
+        root,
+        sealer,
+        secrets,
+        stage,
+        state: Arc::clone(&state),
+        track: track.clone(),
+        metrics,
+    };
     let pipeline = Pipeline::open(parts).await?;
     pipeline.feed_rewrites();
 
@@ -149,7 +173,14 @@ pub async fn run_with(config: Config, stage: Arc<dyn Stage>, stop: CancellationT
         data: config.data.clone(),
     };
     let hooks = webhooks(&config, &track);
-    let serving = serve::start(Arc::clone(&state), options, hooks, Arc::new(registry), stop_serving.clone()).await?;
+    let serving = serve::start(
+        Arc::clone(&state),
+        options,
+        hooks,
+        Arc::new(registry),
+        stop_serving.clone(),
+    )
+    .await?;
     state.set_ready(true);
     tracing::info!(agents = %serving.agents, "serving");
 
@@ -168,18 +199,24 @@ pub async fn run_with(config: Config, stage: Arc<dyn Stage>, stop: CancellationT
         None => match tokio::time::timeout(config.shutdown, &mut piping).await {
             Ok(ended) => ended,
             Err(_) => {
-                tracing::warn!("a commit was cut off by the shutdown; it is taken up at the next start");
+                tracing::warn!(
+                    "a commit was cut off by the shutdown; it is taken up at the next start"
+                );
                 piping.abort();
                 Ok(Ok(()))
             }
         },
     };
     state.set_ready(false);
-    if tokio::time::timeout(config.shutdown, tracking).await.is_err() {
+    if tokio::time::timeout(config.shutdown, tracking)
+        .await
+        .is_err()
+    {
         tracing::warn!("a fetch was cut off by the shutdown");
     }
     stop_serving.cancel();
-    tracing::info!(outcome = ?serving.stopped().await, "stopped serving");
+    let stopped = serving.stopped().await;
+    tracing::info!(outcome = ?stopped, "stopped serving");
     outcome??;
     Ok(())
 }
@@ -191,9 +228,19 @@ fn lock(data: &Path) -> Result<File, HubError> {
         let path = path.to_owned();
         move |source| HubError::Data { path, source }
     };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(fault(data))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(fault(data))?;
     let path = data.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(fault(&path))?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fault(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(HubError::Locked { path }),
@@ -204,8 +251,13 @@ fn lock(data: &Path) -> Result<File, HubError> {
 /// The root that was named, and those after it that the store holds.
 async fn roots(root: VerifiedRoot, store: &Store) -> Result<Roots, HubError> {
     let mut roots = Roots::new(root);
-    while let Some(bytes) = store.get(&trust_path(roots.newest().version().saturating_add(1))).await? {
-        roots.extend(&bytes, &RingVerifier).map_err(TrustError::Refused)?;
+    while let Some(bytes) = store
+        .get(&trust_path(roots.newest().version().saturating_add(1)))
+        .await?
+    {
+        roots
+            .extend(&bytes, &RingVerifier)
+            .map_err(TrustError::Refused)?;
     }
     Ok(roots)
 }
@@ -217,21 +269,41 @@ fn served_trust(roots: &Roots) -> Trust {
         level: trust.level.name().to_owned(),
     };
     Trust {
-        documents: roots.iter().map(|root| (root.version(), Bytes::copy_from_slice(root.bytes()))).collect(),
-        in_use: TrustRootInUse { version: newest.version(), digest: newest.digest().to_string() },
-        clusters: newest.document().clusters.iter().map(|(name, trust)| (name.clone(), member(trust))).collect(),
+        documents: roots
+            .iter()
+            .map(|root| (root.version(), Bytes::copy_from_slice(root.bytes())))
+            .collect(),
+        in_use: TrustRootInUse {
+            version: newest.version(),
+            digest: newest.digest().to_string(),
+        },
+        clusters: newest
+            .document()
+            .clusters
+            .iter()
+            .map(|(name, trust)| (name.clone(), member(trust)))
+            .collect(),
     }
 }
 
 fn agents_url(config: &Config) -> String {
-    let host = config.listen_names.first().map_or_else(|| config.listen.ip().to_string(), Clone::clone);
+    let host = config
+        .listen_names
+        .first()
+        .map_or_else(|| config.listen.ip().to_string(), Clone::clone);
     format!("https://{host}:{}", config.listen.port())
 }
 
 fn webhooks(config: &Config, track: &TrackHandle) -> Webhooks {
     let mut hooks = Webhooks::default();
     for (forge, secret) in &config.webhooks {
-        let hook = webhook::Hook::new(*forge, secret.clone(), &config.webhook_repository, config.track.name.clone(), track.clone());
+        let hook = webhook::Hook::new(
+            *forge,
+            secret.clone(),
+            &config.webhook_repository,
+            config.track.name.clone(),
+            track.clone(),
+        );
         let hook: Hook = Arc::new(move |headers, body| {
             let answer = hook.receive(headers, body);
             (answer.status(), answer.to_string())

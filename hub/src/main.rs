@@ -39,7 +39,10 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Arguments::parse().command {
         Command::Sandbox { program } => {
-            eprintln!("countersign-hub: {}", countersign_fleet::render::sandbox::enter_and_exec(&program));
+            eprintln!(
+                "countersign-hub: {}",
+                countersign_fleet::render::sandbox::enter_and_exec(&program)
+            );
             ExitCode::FAILURE
         }
         Command::Serve(options) => match config(*options) {
@@ -55,23 +58,38 @@ fn main() -> ExitCode {
 }
 
 fn config(options: Options) -> Result<Config, Vec<ConfigMistake>> {
-    let place = |problem: std::io::Error| vec![ConfigMistake { option: "config", problem: problem.to_string() }];
+    let place = |problem: std::io::Error| {
+        vec![ConfigMistake {
+            option: "config",
+            problem: problem.to_string(),
+        }]
+    };
     let here = std::env::current_dir().map_err(place)?;
     let program = std::env::current_exe().map_err(place)?;
     let beside = program.parent().unwrap_or(&here);
-    Config::new(with_file(options).map_err(|mistake| vec![mistake])?, &here, beside)
+    Config::new(
+        with_file(options).map_err(|mistake| vec![mistake])?,
+        &here,
+        beside,
+    )
 }
 
 fn serve(config: Config) -> ExitCode {
     // reqwest, kube and rustls may log what they send; our own spans say what matters.
     let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if config.log_json {
         builder.json().init();
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).init();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(64).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(64)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("countersign-hub: no runtime: {error}");
@@ -93,7 +111,10 @@ fn serve(config: Config) -> ExitCode {
 
 async fn stop_on_signal(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return;
     };
     tokio::select! {

@@ -59,7 +59,9 @@ impl Metrics {
     pub fn trouble(&self, code: Option<&'static str>) {
         self.track_trouble.clear();
         if let Some(code) = code {
-            self.track_trouble.get_or_create(&CodeLabels { code }).set(1);
+            self.track_trouble
+                .get_or_create(&CodeLabels { code })
+                .set(1);
         }
     }
 

@@ -96,7 +96,12 @@ impl PipelineError {
     pub const fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Seal(SealError::Stopped | SealError::ClaimLost { .. } | SealError::ClaimUnknown { .. } | SealError::NotFiled { .. })
+            Self::Seal(
+                SealError::Stopped
+                    | SealError::ClaimLost { .. }
+                    | SealError::ClaimUnknown { .. }
+                    | SealError::NotFiled { .. }
+            )
         )
     }
 }
@@ -141,11 +146,30 @@ impl Pipeline {
     pub async fn open(parts: Parts) -> Result<Self, SealError> {
         let mut clusters: BTreeMap<String, Known> = BTreeMap::new();
         for (cluster, head) in parts.sealer.heads().await {
-            let Some(stored) = parts.sealer.manifest(&head.desired.manifest).await? else { continue };
-            let previous = Previous { lines: stored.lines, apps: stored.apps.as_slice().to_vec(), removals: BTreeSet::new() };
-            clusters.insert(cluster, Known { previous, ..Known::default() });
+            let Some(stored) = parts.sealer.manifest(&head.desired.manifest).await? else {
+                continue;
+            };
+            let previous = Previous {
+                lines: stored.lines,
+                apps: stored.apps.as_slice().to_vec(),
+                removals: BTreeSet::new(),
+            };
+            clusters.insert(
+                cluster,
+                Known {
+                    previous,
+                    ..Known::default()
+                },
+            );
         }
-        Ok(Self { parts, documents: Arc::default(), done: None, clusters, differing: BTreeSet::new(), permits: BTreeSet::new() })
+        Ok(Self {
+            parts,
+            documents: Arc::default(),
+            done: None,
+            clusters,
+            differing: BTreeSet::new(),
+            permits: BTreeSet::new(),
+        })
     }
 
     /// Takes each newest commit through, and looks again when a person permits, a cluster reports or an agent registers.
@@ -155,7 +179,11 @@ impl Pipeline {
     ///
     /// # Cancel safety
     /// Not cancel safe; use `stop`, which is obeyed between commits.
-    pub async fn run(mut self, mut moved: watch::Receiver<Option<Moved>>, stop: CancellationToken) -> Result<(), PipelineError> {
+    pub async fn run(
+        mut self,
+        mut moved: watch::Receiver<Option<Moved>>,
+        stop: CancellationToken,
+    ) -> Result<(), PipelineError> {
         let mut permitted = self.parts.state.permits().watch();
         let mut gone = self.parts.state.watch_gone();
         let mut track = self.parts.track.subscribe();
@@ -176,7 +204,11 @@ impl Pipeline {
                 Err(error) => {
                     failures = u32::saturating_add(failures, 1);
                     self.troubled(&error);
-                    Some(RETRY_FIRST.saturating_mul(2u32.saturating_pow(failures.min(16))).min(RETRY_MAX))
+                    Some(
+                        RETRY_FIRST
+                            .saturating_mul(2u32.saturating_pow(failures.min(16)))
+                            .min(RETRY_MAX),
+                    )
                 }
             };
             self.publish_status(newest.as_ref());
@@ -210,16 +242,29 @@ impl Pipeline {
                 tracing::warn!(%fault, "the mirror can't be read; it is filled anew");
                 self.parts.track.rebuild_mirror();
             }
-            PipelineError::Policies(_) => self.parts.state.alarm("POLICIES_UNREADABLE", error.to_string()),
-            PipelineError::Seal(_) | PipelineError::Cut => self.parts.state.alarm("NOT_SEALED", error.to_string()),
+            PipelineError::Policies(_) => self
+                .parts
+                .state
+                .alarm("POLICIES_UNREADABLE", error.to_string()),
+            PipelineError::Seal(_) | PipelineError::Cut => {
+                self.parts.state.alarm("NOT_SEALED", error.to_string())
+            }
         }
     }
 
     fn publish_status(&self, newest: Option<&Moved>) {
         let track = self.parts.track.state();
-        self.parts.metrics.track_looks.set(i64::try_from(track.looks).unwrap_or(i64::MAX));
-        self.parts.metrics.track_fetches.set(i64::try_from(track.fetches).unwrap_or(i64::MAX));
-        self.parts.metrics.trouble(track.trouble.as_ref().map(|(trouble, _)| trouble.code()));
+        self.parts
+            .metrics
+            .track_looks
+            .set(i64::try_from(track.looks).unwrap_or(i64::MAX));
+        self.parts
+            .metrics
+            .track_fetches
+            .set(i64::try_from(track.fetches).unwrap_or(i64::MAX));
+        self.parts
+            .metrics
+            .trouble(track.trouble.as_ref().map(|(trouble, _)| trouble.code()));
         self.parts.state.set_fleet(self.status(&track, newest));
     }
 }

@@ -13,12 +13,26 @@ use crate::serve::{self, SealedFault};
 pub struct Record(pub Arc<Sealer>);
 
 impl serve::Sealed for Record {
-    fn envelopes<'a>(&'a self, cluster: &'a str, above: u64, limit: usize) -> BoxFuture<'a, Result<Vec<Bytes>, SealedFault>> {
-        Box::pin(async move { self.0.chain(cluster, above, limit).map_err(|fault| SealedFault(fault.to_string())) })
+    fn envelopes<'a>(
+        &'a self,
+        cluster: &'a str,
+        above: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, SealedFault>> {
+        Box::pin(async move {
+            self.0
+                .chain(cluster, above, limit)
+                .map_err(|fault| SealedFault(fault.to_string()))
+        })
     }
 
     fn blob<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
-        Box::pin(async move { self.0.blob(digest).await.map_err(|fault| SealedFault(fault.to_string())) })
+        Box::pin(async move {
+            self.0
+                .blob(digest)
+                .await
+                .map_err(|fault| SealedFault(fault.to_string()))
+        })
     }
 }
 
@@ -33,10 +47,18 @@ pub fn fresh(sealed: Batched) -> serve::Head {
 /// # Errors
 /// [`SealError`] if its manifest can't be read.
 pub async fn reread(sealer: &Sealer, newest: &Head) -> Result<Option<serve::Head>, SealError> {
-    let Some(stored) = sealer.manifest(&newest.desired.manifest).await? else { return Ok(None) };
+    let Some(stored) = sealer.manifest(&newest.desired.manifest).await? else {
+        return Ok(None);
+    };
     Ok(Some(head(newest, Vec::new(), stored.names())))
 }
 
 fn head(newest: &Head, likely: Vec<(Digest, Bytes)>, names: Vec<Digest>) -> serve::Head {
-    serve::Head::new(newest.desired.generation, newest.envelope.clone(), newest.desired.manifest, likely, names)
+    serve::Head::new(
+        newest.desired.generation,
+        newest.envelope.clone(),
+        newest.desired.manifest,
+        likely,
+        names,
+    )
 }

@@ -85,7 +85,10 @@ pub fn open(file: &TrustFile, keys: &Path) -> Result<Trusted, TrustError> {
     let root = root(file)?;
     let mut sealers: BTreeMap<String, Arc<dyn Signer>> = BTreeMap::new();
     for environment in root.document().sealers.keys() {
-        let key = FileSigner::open(&keys.join(format!("sealer-{environment}.key")), Missing::Refuse)?;
+        let key = FileSigner::open(
+            &keys.join(format!("sealer-{environment}.key")),
+            Missing::Refuse,
+        )?;
         sealers.insert(environment.clone(), Arc::new(key));
     }
     let certificate = read(&keys.join("hub-ca.crt"))?;

@@ -428,7 +428,13 @@ impl Mistakes {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 let (bucket, prefix) = (bucket.to_owned(), prefix.trim_matches('/').to_owned());
                 let region = Some(region.unwrap_or_else(|| "us-east-1".into()));
-                Location::Bucket(Bucket { bucket, prefix, endpoint, region, credentials })
+                Location::Bucket(Bucket {
+                    bucket,
+                    prefix,
+                    endpoint,
+                    region,
+                    credentials,
+                })
             }
             Some(_) => {
                 self.add("store", "must be a folder, file:///… or s3://bucket/prefix");

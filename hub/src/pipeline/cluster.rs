@@ -58,14 +58,21 @@ pub struct Outcome {
 /// Names what an app renders to: equal names mean equal objects.
 #[must_use]
 pub fn name_of(objects: &[Object]) -> Digest {
-    let all: Vec<u8> = objects.iter().flat_map(|object| object.sha256.as_bytes()).copied().collect();
+    let all: Vec<u8> = objects
+        .iter()
+        .flat_map(|object| object.sha256.as_bytes())
+        .copied()
+        .collect();
     Digest::of(&all)
 }
 
 /// Takes one cluster through render, check and carry.
 pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Outcome {
     let mut rendered = render(stage, input).await;
-    let known = rendered.values().filter(|app| app.as_ref().is_ok_and(|app| !app.fresh)).count() as u64;
+    let known = rendered
+        .values()
+        .filter(|app| app.as_ref().is_ok_and(|app| !app.fresh))
+        .count() as u64;
     let mut blobs = BTreeMap::new();
     let admission = admit(stage, input, &mut rendered, &mut blobs).await;
     let mut wanted = want(secrets, input, &rendered, &mut blobs).await;
@@ -74,13 +81,25 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
     // What deletes is rendered twice before anything is signed (DECISIONS 13); what was known was rendered twice when it
     // was new. An app that then fails gives nothing away, so others may fail, but nobody deletes more.
     loop {
-        let deletes = |name: &String| carried.reports.get(name).is_some_and(|report| report.removed > 0);
-        let deleting: Vec<String> = rendered.keys().filter(|name| deletes(name) && !repeated.contains(*name)).cloned().collect();
+        let deletes = |name: &String| {
+            carried
+                .reports
+                .get(name)
+                .is_some_and(|report| report.removed > 0)
+        };
+        let deleting: Vec<String> = rendered
+            .keys()
+            .filter(|name| deletes(name) && !repeated.contains(*name))
+            .cloned()
+            .collect();
         if deleting.is_empty() {
             break;
         }
         for name in deleting {
-            if let Some(Ok(app)) = rendered.get(&name).filter(|app| app.as_ref().is_ok_and(|app| app.fresh)) {
+            if let Some(Ok(app)) = rendered
+                .get(&name)
+                .filter(|app| app.as_ref().is_ok_and(|app| app.fresh))
+            {
                 if let Err(failure) = stage.again(input.ask, &name, app).await {
                     if failure.code == NOT_REPEATABLE {
                         differed.push((name.clone(), name_of(&app.objects)));
@@ -97,14 +116,24 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
         .filter(|(name, _)| !repeated.contains(name))
         .filter_map(|(name, app)| app.ok().filter(|app| app.fresh).map(|app| (name, app)))
         .collect();
-    Outcome { carried, blobs, admission, unrepeated, differed, known }
+    Outcome {
+        carried,
+        blobs,
+        admission,
+        unrepeated,
+        differed,
+        known,
+    }
 }
 
 /// Code of an app whose two renders of one input differ.
 pub const NOT_REPEATABLE: &str = "NONDETERMINISTIC";
 
 fn not_repeatable() -> AppFailure {
-    AppFailure::new(NOT_REPEATABLE, "two renders of the same input differ; the app is not signed until its files change")
+    AppFailure::new(
+        NOT_REPEATABLE,
+        "two renders of the same input differ; the app is not signed until its files change",
+    )
 }
 
 /// A render that is known to differ from its repetition stays refused.
@@ -112,7 +141,10 @@ async fn render(stage: &dyn Stage, input: &Input<'_>) -> RenderedApps {
     let mut rendered = stage.apps(input.ask).await;
     for (name, app) in &mut rendered {
         let differs = |app: &RenderedApp| {
-            input.differing.iter().any(|(known, _)| known == name) && input.differing.contains(&(name.clone(), name_of(&app.objects)))
+            input.differing.iter().any(|(known, _)| known == name)
+                && input
+                    .differing
+                    .contains(&(name.clone(), name_of(&app.objects)))
         };
         if app.as_ref().is_ok_and(differs) {
             *app = Err(not_repeatable());
@@ -129,7 +161,9 @@ async fn admit(
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> Admission {
     let judges: Vec<&PolicyFiles> = input.judges.iter().filter(|set| !set.is_empty()).collect();
-    let Some(named) = judges.first() else { return Admission::default() };
+    let Some(named) = judges.first() else {
+        return Admission::default();
+    };
     let mut said: Vec<(String, String, Verdict)> = Vec::new();
     let judged = judge(stage, input, &judges, rendered, &mut said).await;
     // Nothing is signed that was not judged.
@@ -152,13 +186,18 @@ async fn admit(
     let policies = named.bytes();
     let policies_digest = Digest::of(&policies);
     blobs.insert(policies_digest, policies);
-    let verdicts = json::canonical(&serde_json::json!({ "verdicts": listed })).ok().map(Bytes::from);
+    let verdicts = json::canonical(&serde_json::json!({ "verdicts": listed }))
+        .ok()
+        .map(Bytes::from);
     let verdicts_digest = verdicts.map(|bytes| {
         let digest = Digest::of(&bytes);
         blobs.insert(digest, bytes);
         digest
     });
-    Admission { policies: Some(policies_digest), verdicts: verdicts_digest }
+    Admission {
+        policies: Some(policies_digest),
+        verdicts: verdicts_digest,
+    }
 }
 
 /// Each verdict with its app and object.
@@ -169,12 +208,19 @@ async fn judge(
     rendered: &RenderedApps,
     said: &mut Vec<(String, String, Verdict)>,
 ) -> Result<(), AppFailure> {
-    let objects = rendered.iter().flat_map(|(name, app)| app.iter().flat_map(move |app| app.objects.iter().map(move |object| (name, object))));
+    let objects = rendered.iter().flat_map(|(name, app)| {
+        app.iter()
+            .flat_map(move |app| app.objects.iter().map(move |object| (name, object)))
+    });
     let (owners, objects): (Vec<&String>, Vec<&Object>) = objects.unzip();
     for set in judges {
         for verdict in stage.admit(input.ask.cluster, set, &objects).await? {
-            let (Some(owner), Some(object)) = (owners.get(verdict.object), objects.get(verdict.object)) else {
-                return Err(AppFailure::new("RENDER_PROTOCOL", "a verdict about no object").as_fault());
+            let (Some(owner), Some(object)) =
+                (owners.get(verdict.object), objects.get(verdict.object))
+            else {
+                return Err(
+                    AppFailure::new("RENDER_PROTOCOL", "a verdict about no object").as_fault(),
+                );
             };
             said.push(((*owner).clone(), object.id.to_string(), verdict));
         }
@@ -187,7 +233,10 @@ fn denied(verdict: &Verdict, object: &str) -> AppFailure {
         Decision::Undecidable => "POLICY_UNDECIDABLE",
         Decision::Denied | Decision::Warned | Decision::Audited => "ADMISSION_DENIED",
     };
-    AppFailure::new(code, format!("{object}: policy {}: {}", verdict.policy, verdict.message))
+    AppFailure::new(
+        code,
+        format!("{object}: policy {}: {}", verdict.policy, verdict.message),
+    )
 }
 
 const fn decision(decision: Decision) -> &'static str {
@@ -207,16 +256,31 @@ async fn want(
 ) -> BTreeMap<String, Wanted> {
     // Where a broken app would run nobody knows; where it ran, it stays.
     let had = |name: &String| input.previous.apps.iter().any(|app| app.name == *name);
-    let broken = input.ask.fleet.broken_apps.iter().filter(|(name, _)| had(name)).map(|(name, mistakes)| (name.clone(), Wanted::Failed(AppFailure::of_mistakes(mistakes))));
+    let broken = input
+        .ask
+        .fleet
+        .broken_apps
+        .iter()
+        .filter(|(name, _)| had(name))
+        .map(|(name, mistakes)| {
+            (
+                name.clone(),
+                Wanted::Failed(AppFailure::of_mistakes(mistakes)),
+            )
+        });
     let mut wanted: BTreeMap<String, Wanted> = broken.collect();
     for app in input.ask.fleet.apps_on(input.ask.cluster) {
         let outcome = match rendered.get(&app.name) {
-            Some(Ok(rendered)) => match lines(secrets, input, app, &rendered.objects, blobs).await {
-                Ok(lines) => Wanted::Rendered(wanted_app(app, lines)),
-                Err(failure) => Wanted::Failed(failure),
-            },
+            Some(Ok(rendered)) => {
+                match lines(secrets, input, app, &rendered.objects, blobs).await {
+                    Ok(lines) => Wanted::Rendered(wanted_app(app, lines)),
+                    Err(failure) => Wanted::Failed(failure),
+                }
+            }
             Some(Err(failure)) => Wanted::Failed(failure.clone()),
-            None => Wanted::Failed(AppFailure::new("RENDER_CRASHED", "it was not rendered").as_fault()),
+            None => {
+                Wanted::Failed(AppFailure::new("RENDER_CRASHED", "it was not rendered").as_fault())
+            }
         };
         wanted.insert(app.name.clone(), outcome);
     }
@@ -245,17 +309,36 @@ async fn lines(
     for object in objects {
         let (content, bytes) = if object.secret {
             let (cluster, recipient) = (input.ask.cluster.name.as_str(), input.recipient);
-            let plain = Plain { cluster, recipient, app: &app.name, object: &object.id, content: &object.bytes };
-            let made = secrets.encrypt(plain).await.map_err(|error| secret_failure(&error))?;
+            let plain = Plain {
+                cluster,
+                recipient,
+                app: &app.name,
+                object: &object.id,
+                content: &object.bytes,
+            };
+            let made = secrets
+                .encrypt(plain)
+                .await
+                .map_err(|error| secret_failure(&error))?;
             if let Some(blob) = made.blob {
                 blobs.insert(*made.content.blob(), blob);
             }
             (made.content, made.bytes)
         } else {
             blobs.insert(object.sha256, object.bytes.clone());
-            (Content::Plain { sha256: object.sha256 }, object.bytes.len() as u64)
+            (
+                Content::Plain {
+                    sha256: object.sha256,
+                },
+                object.bytes.len() as u64,
+            )
         };
-        lines.push(WantedLine { id: object.id.clone(), wave: object.wave, bytes, content });
+        lines.push(WantedLine {
+            id: object.id.clone(),
+            wave: object.wave,
+            bytes,
+            content,
+        });
     }
     Ok(lines)
 }
@@ -264,14 +347,27 @@ fn secret_failure(error: &SecretError) -> AppFailure {
     let (code, fault) = match error {
         SecretError::NoRecipient { .. } => ("SECRET_NO_RECIPIENT", false),
         SecretError::BadRecipient { .. } => ("SECRET_BAD_RECIPIENT", false),
-        SecretError::Encrypt { .. } | SecretError::Index(_) | SecretError::Store(_) => ("SECRET_FAULT", true),
+        SecretError::Encrypt { .. } | SecretError::Index(_) | SecretError::Store(_) => {
+            ("SECRET_FAULT", true)
+        }
     };
-    AppFailure { fault, ..AppFailure::new(code, error.to_string()) }
+    AppFailure {
+        fault,
+        ..AppFailure::new(code, error.to_string())
+    }
 }
 
 fn carry(input: &Input<'_>, wanted: &BTreeMap<String, Wanted>) -> Carried {
-    let elsewhere: BTreeSet<String> = input.ask.fleet.apps.values().filter(|app| !app.runs_on(input.ask.cluster)).map(|app| app.name.clone()).collect();
-    let hidden = (!input.ask.fleet.unreadable.is_empty()).then(|| AppFailure::of_mistakes(&input.ask.fleet.unreadable));
+    let elsewhere: BTreeSet<String> = input
+        .ask
+        .fleet
+        .apps
+        .values()
+        .filter(|app| !app.runs_on(input.ask.cluster))
+        .map(|app| app.name.clone())
+        .collect();
+    let hidden = (!input.ask.fleet.unreadable.is_empty())
+        .then(|| AppFailure::of_mistakes(&input.ask.fleet.unreadable));
     carry::carry(&carry::Input {
         cluster: &input.ask.cluster.name,
         commit: input.commit,

@@ -54,10 +54,18 @@ impl PolicyFiles {
         Ok(files)
     }
 
-    fn walk(&mut self, tree: &dyn Tree, folder: &RepoPath, depth: usize) -> Result<(), PoliciesError> {
+    fn walk(
+        &mut self,
+        tree: &dyn Tree,
+        folder: &RepoPath,
+        depth: usize,
+    ) -> Result<(), PoliciesError> {
         let listing = tree.list(folder)?;
         if let Some((name, refusal)) = listing.refused.first() {
-            return Err(PoliciesError::Unreadable { path: format!("{folder}/{name}"), problem: refusal.to_string() });
+            return Err(PoliciesError::Unreadable {
+                path: format!("{folder}/{name}"),
+                problem: refusal.to_string(),
+            });
         }
         for entry in listing.entries {
             let path = child(folder, &entry.name)?;
@@ -68,12 +76,18 @@ impl PolicyFiles {
                 Stat::File { .. } if is_policy(&entry.name) => {
                     let content = tree.read(&path).map_err(|error| match error {
                         ReadError::Fault(fault) => PoliciesError::Fault(fault),
-                        other => PoliciesError::Unreadable { path: path.to_string(), problem: other.to_string() },
+                        other => PoliciesError::Unreadable {
+                            path: path.to_string(),
+                            problem: other.to_string(),
+                        },
                     })?;
                     self.0.insert(path.to_string(), content);
                 }
                 Stat::Refused(refusal) if is_policy(&entry.name) => {
-                    return Err(PoliciesError::Unreadable { path: path.to_string(), problem: refusal.to_string() });
+                    return Err(PoliciesError::Unreadable {
+                        path: path.to_string(),
+                        problem: refusal.to_string(),
+                    });
                 }
                 Stat::File { .. } | Stat::Refused(_) | Stat::Absent => {}
             }
@@ -87,7 +101,10 @@ impl PolicyFiles {
     /// `(path, content)`, sorted by path.
     #[must_use]
     pub fn files(&self) -> Vec<(String, Bytes)> {
-        self.0.iter().map(|(path, content)| (path.clone(), content.clone())).collect()
+        self.0
+            .iter()
+            .map(|(path, content)| (path.clone(), content.clone()))
+            .collect()
     }
 
     /// Whether there are none.
@@ -102,7 +119,9 @@ impl PolicyFiles {
         let mut bytes = Vec::new();
         for (path, content) in &self.0 {
             for part in [path.as_bytes(), content.as_ref()] {
-                bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+                bytes.extend_from_slice(
+                    &u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes(),
+                );
                 bytes.extend_from_slice(part);
             }
         }
@@ -136,16 +155,27 @@ impl PolicyFiles {
 
     /// Whether every file of `other` stands here unchanged.
     fn holds(&self, other: &Self) -> bool {
-        other.0.iter().all(|(path, content)| self.0.get(path) == Some(content))
+        other
+            .0
+            .iter()
+            .all(|(path, content)| self.0.get(path) == Some(content))
     }
 }
 
 fn child(folder: &RepoPath, name: &str) -> Result<RepoPath, PoliciesError> {
-    folder.join(name).map_err(|problem| PoliciesError::Unreadable { path: format!("{folder}/{name}"), problem: problem.to_string() })
+    folder
+        .join(name)
+        .map_err(|problem| PoliciesError::Unreadable {
+            path: format!("{folder}/{name}"),
+            problem: problem.to_string(),
+        })
 }
 
 fn is_policy(name: &str) -> bool {
-    !name.starts_with('.') && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+    !name.starts_with('.')
+        && [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
 
 /// What judges a commit.
@@ -162,9 +192,19 @@ pub struct Judges {
 /// Decides what judges a commit that holds `wanted` while `in_force` was in force. `permitted` says whether a person
 /// allowed a set by its digest; the empty set has the digest of no bytes.
 #[must_use]
-pub fn judges(in_force: Option<PolicyFiles>, wanted: PolicyFiles, permitted: impl FnOnce(&Digest) -> bool) -> Judges {
-    let one = |set: PolicyFiles| Judges { sets: vec![set.clone()], in_force: set, permit_needed: None };
-    let Some(before) = in_force else { return one(wanted) };
+pub fn judges(
+    in_force: Option<PolicyFiles>,
+    wanted: PolicyFiles,
+    permitted: impl FnOnce(&Digest) -> bool,
+) -> Judges {
+    let one = |set: PolicyFiles| Judges {
+        sets: vec![set.clone()],
+        in_force: set,
+        permit_needed: None,
+    };
+    let Some(before) = in_force else {
+        return one(wanted);
+    };
     if wanted.holds(&before) {
         return one(wanted);
     }
@@ -175,9 +215,16 @@ pub fn judges(in_force: Option<PolicyFiles>, wanted: PolicyFiles, permitted: imp
     // New files count at once and from then on; files that were changed or removed judge as they were, too.
     let mut in_force = before;
     for (path, content) in &wanted.0 {
-        in_force.0.entry(path.clone()).or_insert_with(|| content.clone());
+        in_force
+            .0
+            .entry(path.clone())
+            .or_insert_with(|| content.clone());
     }
-    Judges { sets: vec![in_force.clone(), wanted], in_force, permit_needed: Some(name) }
+    Judges {
+        sets: vec![in_force.clone(), wanted],
+        in_force,
+        permit_needed: Some(name),
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +234,17 @@ mod tests {
     use super::*;
 
     fn set(files: &[(&str, &str)]) -> PolicyFiles {
-        PolicyFiles(files.iter().map(|(path, content)| ((*path).to_owned(), Bytes::copy_from_slice(content.as_bytes()))).collect())
+        PolicyFiles(
+            files
+                .iter()
+                .map(|(path, content)| {
+                    (
+                        (*path).to_owned(),
+                        Bytes::copy_from_slice(content.as_bytes()),
+                    )
+                })
+                .collect(),
+        )
     }
 
     #[test]
@@ -200,7 +257,10 @@ mod tests {
             ("other/d.yaml", "no"),
         ]);
         let read = PolicyFiles::read(&tree).unwrap();
-        assert_eq!(read, set(&[("policies/a.yaml", "a"), ("policies/deep/b.json", "b")]));
+        assert_eq!(
+            read,
+            set(&[("policies/a.yaml", "a"), ("policies/deep/b.json", "b")])
+        );
         assert_eq!(PolicyFiles::parse(&read.bytes()), Some(read.clone()));
         let cut = read.bytes().slice(..5);
         assert_eq!(PolicyFiles::parse(&cut), None);
@@ -209,8 +269,12 @@ mod tests {
 
     #[test]
     fn a_policy_that_cannot_be_read_is_never_skipped() {
-        let tree = MemoryTree::new([("policies/a.yaml", "a")]).with_link("policies/b.yaml", "../../outside");
-        assert!(matches!(PolicyFiles::read(&tree), Err(PoliciesError::Unreadable { .. })));
+        let tree = MemoryTree::new([("policies/a.yaml", "a")])
+            .with_link("policies/b.yaml", "../../outside");
+        assert!(matches!(
+            PolicyFiles::read(&tree),
+            Err(PoliciesError::Unreadable { .. })
+        ));
     }
 
     #[test]
@@ -218,7 +282,10 @@ mod tests {
         let (a, ab) = (set(&[("a", "1")]), set(&[("a", "1"), ("b", "1")]));
         for before in [None, Some(a.clone()), Some(set(&[]))] {
             let judges = judges(before, ab.clone(), |_| false);
-            assert_eq!((judges.sets, judges.permit_needed), (vec![ab.clone()], None));
+            assert_eq!(
+                (judges.sets, judges.permit_needed),
+                (vec![ab.clone()], None)
+            );
         }
     }
 
@@ -233,14 +300,27 @@ mod tests {
     #[test]
     fn a_removed_or_changed_policy_keeps_judging_until_a_person_permits_the_new_set() {
         let before = set(&[("a", "1"), ("b", "1")]);
-        for wanted in [set(&[("a", "1")]), set(&[("a", "1"), ("b", "weaker")]), set(&[])] {
+        for wanted in [
+            set(&[("a", "1")]),
+            set(&[("a", "1"), ("b", "weaker")]),
+            set(&[]),
+        ] {
             let name = Digest::of(&wanted.bytes());
             let first = judges(Some(before.clone()), wanted.clone(), |_| false);
             assert_eq!((first.sets.len(), first.permit_needed), (2, Some(name)));
             let second = judges(Some(first.in_force), wanted.clone(), |_| false);
-            assert_eq!(second.sets, vec![before.clone(), wanted.clone()], "also for the commit after");
-            let permitted = judges(Some(second.in_force), wanted.clone(), |digest| *digest == name);
-            assert_eq!((permitted.sets, permitted.permit_needed), (vec![wanted], None));
+            assert_eq!(
+                second.sets,
+                vec![before.clone(), wanted.clone()],
+                "also for the commit after"
+            );
+            let permitted = judges(Some(second.in_force), wanted.clone(), |digest| {
+                *digest == name
+            });
+            assert_eq!(
+                (permitted.sets, permitted.permit_needed),
+                (vec![wanted], None)
+            );
         }
     }
 }

@@ -53,7 +53,12 @@ pub trait Stage: Send + Sync + 'static {
     fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps>;
 
     /// An app once more, by another worker and never from memory: the same objects must come.
-    fn again<'a>(&'a self, ask: Ask<'a>, app: &'a str, first: &'a RenderedApp) -> BoxFuture<'a, Result<(), AppFailure>>;
+    fn again<'a>(
+        &'a self,
+        ask: Ask<'a>,
+        app: &'a str,
+        first: &'a RenderedApp,
+    ) -> BoxFuture<'a, Result<(), AppFailure>>;
 
     /// What a set of policies says to objects of all apps; an index counts `objects`.
     fn admit<'a>(

@@ -10,13 +10,23 @@ use crate::track::trouble::Trouble;
 
 /// The repository and how following it goes. `done` is the last commit that went through all stages.
 #[must_use]
-pub fn source(track: &TrackState, newest: Option<&Moved>, done: Option<(&str, Timestamp)>) -> api::Source {
+pub fn source(
+    track: &TrackState,
+    newest: Option<&Moved>,
+    done: Option<(&str, Timestamp)>,
+) -> api::Source {
     let processed = done.map(|(_, at)| at);
     let (state, code, message) = match &track.trouble {
-        Some((trouble, _)) => (state_of(trouble), trouble.code().to_owned(), trouble.to_string()),
+        Some((trouble, _)) => (
+            state_of(trouble),
+            trouble.code().to_owned(),
+            trouble.to_string(),
+        ),
         None => {
             let state = match (newest, done) {
-                (Some(moved), Some((commit, _))) if moved.commit.to_string() == commit => api::SourceState::UpToDate,
+                (Some(moved), Some((commit, _))) if moved.commit.to_string() == commit => {
+                    api::SourceState::UpToDate
+                }
                 (Some(_), _) => api::SourceState::Working,
                 (None, _) => api::SourceState::Starting,
             };
@@ -34,14 +44,24 @@ pub fn source(track: &TrackState, newest: Option<&Moved>, done: Option<(&str, Ti
         subject: moved.subject.clone(),
         time: Timestamp::from_second(moved.time).ok(),
     });
-    api::Source { repository: track.source.clone(), reference: track.name.to_string(), commit, state, code, message, checked, processed }
+    api::Source {
+        repository: track.source.clone(),
+        reference: track.name.to_string(),
+        commit,
+        state,
+        code,
+        message,
+        checked,
+        processed,
+    }
 }
 
 const fn state_of(trouble: &Trouble) -> api::SourceState {
     match trouble {
-        Trouble::Unreachable { .. } | Trouble::AccessDenied { .. } | Trouble::ProtocolBroken { .. } | Trouble::MirrorFault { .. } => {
-            api::SourceState::Unreachable
-        }
+        Trouble::Unreachable { .. }
+        | Trouble::AccessDenied { .. }
+        | Trouble::ProtocolBroken { .. }
+        | Trouble::MirrorFault { .. } => api::SourceState::Unreachable,
         Trouble::SourceInvalid { .. }
         | Trouble::HostUntrusted { .. }
         | Trouble::CredentialScope { .. }

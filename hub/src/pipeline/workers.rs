@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_fleet::admit::{self, Candidate, PolicySet, Verdict};
-use countersign_fleet::desired::{self, AppOutcome, Desired, Fresh, RenderCache, Renderer, Sources};
+use countersign_fleet::desired::{
+    self, AppOutcome, Desired, Fresh, RenderCache, Renderer, Sources,
+};
 use countersign_fleet::failure::AppFailure;
 use countersign_fleet::model::Cluster;
 use countersign_fleet::object::Object;
-use countersign_fleet::render::{Code, Config, Files, Launcher, RenderFailure, RenderRequest, Rendered, Trace, WorkerId, Workers};
+use countersign_fleet::render::{
+    Code, Config, Files, Launcher, RenderFailure, RenderRequest, Rendered, Trace, WorkerId, Workers,
+};
 use countersign_fleet::source::lock::{LockedArtifact, LockedChart, LockedRepository};
 use countersign_fleet::tree::SharedTree;
 use futures::future::BoxFuture;
@@ -20,7 +24,11 @@ use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
 /// A renderer that can also judge.
 pub trait Judge: Renderer + 'static {
     /// What the policies say to the candidates.
-    fn judge(&self, set: &PolicySet, candidates: Vec<Candidate>) -> impl Future<Output = Result<Vec<Verdict>, RenderFailure>> + Send;
+    fn judge(
+        &self,
+        set: &PolicySet,
+        candidates: Vec<Candidate>,
+    ) -> impl Future<Output = Result<Vec<Verdict>, RenderFailure>> + Send;
 }
 
 /// The stage.
@@ -33,19 +41,56 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
 
     fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps> {
         Box::pin(async move {
-            let outcomes = desired::render_cluster(&self.0, ask.tree, ask.fleet, &ask.cluster.name, ask.change).await;
+            let outcomes = desired::render_cluster(
+                &self.0,
+                ask.tree,
+                ask.fleet,
+                &ask.cluster.name,
+                ask.change,
+            )
+            .await;
             let each = outcomes.into_iter().map(|outcome| {
-                let AppOutcome { app, result, warnings, fresh, workers } = outcome;
-                (app, result.map(|objects| RenderedApp { objects, fresh, workers, warnings }))
+                let AppOutcome {
+                    app,
+                    result,
+                    warnings,
+                    fresh,
+                    workers,
+                } = outcome;
+                (
+                    app,
+                    result.map(|objects| RenderedApp {
+                        objects,
+                        fresh,
+                        workers,
+                        warnings,
+                    }),
+                )
             });
             each.collect()
         })
     }
 
-    fn again<'a>(&'a self, ask: Ask<'a>, app: &'a str, first: &'a RenderedApp) -> BoxFuture<'a, Result<(), AppFailure>> {
+    fn again<'a>(
+        &'a self,
+        ask: Ask<'a>,
+        app: &'a str,
+        first: &'a RenderedApp,
+    ) -> BoxFuture<'a, Result<(), AppFailure>> {
         Box::pin(async move {
-            let RenderedApp { objects, fresh, workers, .. } = first.clone();
-            let first = AppOutcome { app: app.to_owned(), result: Ok(objects), warnings: Vec::new(), fresh, workers };
+            let RenderedApp {
+                objects,
+                fresh,
+                workers,
+                ..
+            } = first.clone();
+            let first = AppOutcome {
+                app: app.to_owned(),
+                result: Ok(objects),
+                warnings: Vec::new(),
+                fresh,
+                workers,
+            };
             desired::confirm(&self.0, ask.tree, ask.fleet, &ask.cluster.name, &first).await
         })
     }
@@ -57,14 +102,32 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
         objects: &'a [&'a Object],
     ) -> BoxFuture<'a, Result<Vec<Verdict>, AppFailure>> {
         Box::pin(async move {
-            let broken = |error: serde_json::Error| AppFailure::new("RENDER_PROTOCOL", error.to_string());
+            let broken =
+                |error: serde_json::Error| AppFailure::new("RENDER_PROTOCOL", error.to_string());
             let candidate = |object: &&Object| {
                 let resource = object.resource.clone();
-                object.json().map(|json| Candidate { json, namespaced: object.namespaced, resource }).map_err(broken)
+                object
+                    .json()
+                    .map(|json| Candidate {
+                        json,
+                        namespaced: object.namespaced,
+                        resource,
+                    })
+                    .map_err(broken)
             };
-            let candidates = objects.iter().map(candidate).collect::<Result<Vec<_>, _>>()?;
-            let set = PolicySet { files: policies.files(), kubernetes_version: cluster.kubernetes.version.clone() };
-            self.0.renderer.judge(&set, candidates).await.map_err(|failure| AppFailure::from(&failure))
+            let candidates = objects
+                .iter()
+                .map(candidate)
+                .collect::<Result<Vec<_>, _>>()?;
+            let set = PolicySet {
+                files: policies.files(),
+                kubernetes_version: cluster.kubernetes.version.clone(),
+            };
+            self.0
+                .renderer
+                .judge(&set, candidates)
+                .await
+                .map_err(|failure| AppFailure::from(&failure))
         })
     }
 
@@ -81,15 +144,29 @@ impl Renderer for Pool {
         self.0.version().to_owned()
     }
 
-    async fn render(&self, files: Arc<dyn Files>, request: RenderRequest) -> Result<Fresh, RenderFailure> {
+    async fn render(
+        &self,
+        files: Arc<dyn Files>,
+        request: RenderRequest,
+    ) -> Result<Fresh, RenderFailure> {
         self.0.render(&request, files).await.map(Fresh::from)
     }
 
-    async fn render_again(&self, files: Arc<dyn Files>, request: RenderRequest, first: Option<WorkerId>) -> Result<Fresh, RenderFailure> {
+    async fn render_again(
+        &self,
+        files: Arc<dyn Files>,
+        request: RenderRequest,
+        first: Option<WorkerId>,
+    ) -> Result<Fresh, RenderFailure> {
         let again = match first {
             // Only the process that rendered first is looked at.
             Some(worker) => {
-                let first = Rendered { objects: Vec::new(), trace: Trace::default(), warnings: Vec::new(), worker };
+                let first = Rendered {
+                    objects: Vec::new(),
+                    trace: Trace::default(),
+                    warnings: Vec::new(),
+                    worker,
+                };
                 self.0.render_again(&first, &request, files).await
             }
             None => self.0.render(&request, files).await,
@@ -99,7 +176,11 @@ impl Renderer for Pool {
 }
 
 impl Judge for Pool {
-    async fn judge(&self, set: &PolicySet, candidates: Vec<Candidate>) -> Result<Vec<Verdict>, RenderFailure> {
+    async fn judge(
+        &self,
+        set: &PolicySet,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<Verdict>, RenderFailure> {
         admit::admit(&self.0, set, &candidates).await
     }
 }
@@ -108,7 +189,10 @@ impl Judge for Pool {
 pub struct OnlyHere;
 
 fn elsewhere() -> AppFailure {
-    AppFailure::new("SOURCE_UNSUPPORTED", "this hub renders what lies in the fleet's repository alone; put the chart or files there")
+    AppFailure::new(
+        "SOURCE_UNSUPPORTED",
+        "this hub renders what lies in the fleet's repository alone; put the chart or files there",
+    )
 }
 
 impl Sources for OnlyHere {
@@ -129,10 +213,22 @@ impl Sources for OnlyHere {
 ///
 /// # Errors
 /// [`RenderFailure`] if none starts.
-pub async fn start(config: &RenderConfig, launcher: Launcher) -> Result<Arc<dyn Stage>, RenderFailure> {
-    let pool = Config { workers: config.workers, time_max: config.time, memory_bytes_max: config.memory, ..Config::new(&config.program, launcher) };
+pub async fn start(
+    config: &RenderConfig,
+    launcher: Launcher,
+) -> Result<Arc<dyn Stage>, RenderFailure> {
+    let pool = Config {
+        workers: config.workers,
+        time_max: config.time,
+        memory_bytes_max: config.memory,
+        ..Config::new(&config.program, launcher)
+    };
     let workers = Workers::start(pool).await?;
-    Ok(Arc::new(Rendering(Desired { renderer: Pool(workers), sources: OnlyHere, cache: RenderCache::default() })))
+    Ok(Arc::new(Rendering(Desired {
+        renderer: Pool(workers),
+        sources: OnlyHere,
+        cache: RenderCache::default(),
+    })))
 }
 
 /// This program with its hidden subcommand `sandbox`.
@@ -140,5 +236,6 @@ pub async fn start(config: &RenderConfig, launcher: Launcher) -> Result<Arc<dyn 
 /// # Errors
 /// [`RenderFailure`] if the system does not say which program runs.
 pub fn confined() -> Result<Launcher, RenderFailure> {
-    Launcher::this_program().map_err(|error| RenderFailure::new(Code::RenderUnavailable, error.to_string()))
+    Launcher::this_program()
+        .map_err(|error| RenderFailure::new(Code::RenderUnavailable, error.to_string()))
 }
