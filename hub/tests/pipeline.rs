@@ -15,9 +15,9 @@ fn map(name: &str, value: &str) -> String {
     )
 }
 
-fn cluster(environment: &str) -> String {
+fn cluster(name: &str, environment: &str) -> String {
     format!(
-        "apiVersion: countersign.dev/v1alpha1\nkind: Cluster\nmetadata:\n  labels:\n    env: {environment}\n"
+        "apiVersion: countersign.dev/v1alpha1\nkind: Cluster\nmetadata:\n  name: {name}\nspec:\n  labels:\n    env: {environment}\n"
     )
 }
 
@@ -107,7 +107,7 @@ async fn a_failed_app_keeps_its_last_good_objects_and_the_others_move_on() {
         vec![
             (
                 "clusters/metal-fra/cluster.yaml".to_owned(),
-                cluster("prod"),
+                cluster("metal-fra", "prod"),
             ),
             ("clusters/good.yaml".to_owned(), good.clone()),
             ("clusters/bad.yaml".to_owned(), bad.clone()),
@@ -183,9 +183,15 @@ async fn what_a_commit_removes_is_a_tombstone_and_too_much_waits_for_a_permit() 
 async fn a_cluster_whose_environment_differs_from_the_trust_root_is_refused_by_name() {
     let repo = Repo::new();
     repo.push(&[
-        ("clusters/metal-fra/cluster.yaml", &cluster("staging")),
+        (
+            "clusters/metal-fra/cluster.yaml",
+            &cluster("metal-fra", "staging"),
+        ),
         ("clusters/metal-fra/a.yaml", &map("a", "1")),
-        ("clusters/eks-eu/cluster.yaml", &cluster("staging")),
+        (
+            "clusters/eks-eu/cluster.yaml",
+            &cluster("eks-eu", "staging"),
+        ),
         ("clusters/eks-eu/b.yaml", &map("b", "1")),
         ("clusters/stranger/c.yaml", &map("c", "1")),
     ]);

@@ -72,7 +72,7 @@ impl Pipeline {
                 Ok(trust) => match cluster.labels.get("env") {
                     Some(said) if *said != trust.environment => (
                         "ENVIRONMENT_WRONG",
-                        "metadata.labels.env",
+                        "spec.labels.env",
                         format!("is {said:?}, the trust root says {:?}; the cluster keeps its head until they agree", trust.environment),
                     ),
                     Some(_) | None => continue,
