@@ -44,12 +44,20 @@ impl Drop for Rig {
 
 async fn rig(dir: &Path, namespace: &str) -> Rig {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = std::env::var("COUNTERSIGN_TEST_KUBECONFIG").expect("COUNTERSIGN_TEST_KUBECONFIG");
-    let api = ApiServer::connect(Some(Path::new(&kubeconfig)), None).await.unwrap();
+    let kubeconfig =
+        std::env::var("COUNTERSIGN_TEST_KUBECONFIG").expect("COUNTERSIGN_TEST_KUBECONFIG");
+    let api = ApiServer::connect(Some(Path::new(&kubeconfig)), None)
+        .await
+        .unwrap();
     let saved = Arc::new(Saved::open(dir).unwrap());
     let keys = Keys::load_or_make(Box::new(Folder(saved.keys()))).unwrap();
     let recipient = keys.recipient().parse().unwrap();
-    let (engine, queues) = Engine::new(api, Arc::clone(&saved), Arc::new(Metrics::default()), keys.secret_key());
+    let (engine, queues) = Engine::new(
+        api,
+        Arc::clone(&saved),
+        Arc::new(Metrics::default()),
+        keys.secret_key(),
+    );
     for (id, held) in saved.inventory().unwrap() {
         engine.world().restore(Arc::new(id), held);
     }
@@ -57,8 +65,17 @@ async fn rig(dir: &Path, namespace: &str) -> Rig {
     let (applied_in, applied) = watch::channel(0);
     let stop = CancellationToken::new();
     tokio::spawn(heal::run(Arc::clone(&engine), queues.jobs, stop.clone()));
-    tokio::spawn(health::probe::run(Arc::clone(&engine), queues.probes, stop.clone()));
-    tokio::spawn(sync::run(Arc::clone(&engine), newest_out, applied_in, stop.clone()));
+    tokio::spawn(health::probe::run(
+        Arc::clone(&engine),
+        queues.probes,
+        stop.clone(),
+    ));
+    tokio::spawn(sync::run(
+        Arc::clone(&engine),
+        newest_out,
+        applied_in,
+        stop.clone(),
+    ));
     Rig {
         engine,
         newest,
@@ -74,9 +91,15 @@ async fn rig(dir: &Path, namespace: &str) -> Rig {
 fn id_of(object: &Value) -> ObjectId {
     let version = object["apiVersion"].as_str().unwrap();
     ObjectId {
-        group: version.split_once('/').map_or("", |(group, _)| group).to_owned(),
+        group: version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned(),
         kind: object["kind"].as_str().unwrap().to_owned(),
-        namespace: object["metadata"]["namespace"].as_str().unwrap_or("").to_owned(),
+        namespace: object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or("")
+            .to_owned(),
         name: object["metadata"]["name"].as_str().unwrap().to_owned(),
     }
 }
@@ -104,11 +127,20 @@ impl Rig {
         };
         let digest = Digest::of(&blob);
         let length = blob.len() as u64;
-        self.engine.saved.keep(&[(digest, Bytes::from(blob))]).unwrap();
+        self.engine
+            .saved
+            .keep(&[(digest, Bytes::from(blob))])
+            .unwrap();
         self.app(app);
         self.desired.objects.insert(
             Arc::clone(&id),
-            Want { app: app.into(), wave, blob: digest, bytes: length, commitment },
+            Want {
+                app: app.into(),
+                wave,
+                blob: digest,
+                bytes: length,
+                commitment,
+            },
         );
         self.desired.tombstones.remove(&id);
         self.objects.insert((*id).clone(), object);
@@ -122,13 +154,17 @@ impl Rig {
 
     fn push(&mut self) {
         self.desired.generation += 1;
-        self.newest.send_replace(Some(Arc::new(self.desired.clone())));
+        self.newest
+            .send_replace(Some(Arc::new(self.desired.clone())));
     }
 
     async fn applied(&mut self) {
         let generation = self.desired.generation;
         let wait = self.applied.wait_for(|applied| *applied == generation);
-        if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(60), wait)
+            .await
+            .is_err()
+        {
             let world = self.engine.world();
             let failed: Vec<String> = world
                 .iter()
@@ -142,14 +178,35 @@ impl Rig {
     async fn get(&self, id: &ObjectId) -> Option<Value> {
         let path = self.engine.kinds().path(id, None).unwrap();
         let answer = self.engine.api.get(&path, client::FULL).await.unwrap();
-        answer.status.is_success().then(|| serde_json::from_slice(&answer.body).unwrap())
+        answer
+            .status
+            .is_success()
+            .then(|| serde_json::from_slice(&answer.body).unwrap())
     }
 
     /// Somebody else's write.
-    async fn rival(&self, method: Method, id: &ObjectId, query: &str, content: &'static str, body: Value) -> u16 {
+    async fn rival(
+        &self,
+        method: Method,
+        id: &ObjectId,
+        query: &str,
+        content: &'static str,
+        body: Value,
+    ) -> u16 {
         let path = self.engine.kinds().path(id, None).unwrap();
         let body = Some((content, Bytes::from(body.to_string())));
-        let answer = self.engine.api.call(method, &format!("{path}{query}"), client::FULL, body, client::CALL_MAX).await.unwrap();
+        let answer = self
+            .engine
+            .api
+            .call(
+                method,
+                &format!("{path}{query}"),
+                client::FULL,
+                body,
+                client::CALL_MAX,
+            )
+            .await
+            .unwrap();
         answer.status.as_u16()
     }
 
@@ -158,7 +215,10 @@ impl Rig {
     }
 
     async fn drift_of(&self, id: &ObjectId) -> DriftRecord {
-        until("a drift record", || async { self.drifts().into_iter().find(|drift| *drift.id == *id) }).await
+        until("a drift record", || async {
+            self.drifts().into_iter().find(|drift| *drift.id == *id)
+        })
+        .await
     }
 
     fn config_map(&self, name: &str, data: Value) -> Value {
@@ -167,7 +227,11 @@ impl Rig {
 
     fn namespace(&mut self) -> Arc<ObjectId> {
         let namespace = self.namespace.clone();
-        self.want("base", 0, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+        self.want(
+            "base",
+            0,
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        )
     }
 }
 
@@ -186,7 +250,11 @@ const MERGE: &str = "application/merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 
 fn unique(prefix: &str) -> String {
-    format!("{prefix}-{}-{}", std::process::id(), countersign_agent::clock::unix_millis() % 100_000)
+    format!(
+        "{prefix}-{}-{}",
+        std::process::id(),
+        countersign_agent::clock::unix_millis() % 100_000
+    )
 }
 
 fn deployment(namespace: &str, name: &str) -> Value {
@@ -217,9 +285,22 @@ async fn namespace_crd_and_its_object_come_up_in_one_state_and_waves_wait() {
     })
     .await;
     // A nested value of a custom resource is healed like anything else.
-    assert_eq!(rig.rival(Method::PATCH, &thing, "?fieldManager=mallory", MERGE, json!({"spec": {"a": [1, 2]}})).await, 200);
+    assert_eq!(
+        rig.rival(
+            Method::PATCH,
+            &thing,
+            "?fieldManager=mallory",
+            MERGE,
+            json!({"spec": {"a": [1, 2]}})
+        )
+        .await,
+        200
+    );
     let drift = rig.drift_of(&thing).await;
-    assert_eq!((drift.what, drift.managers.as_slice()), ("changed", ["mallory".to_owned()].as_slice()));
+    assert_eq!(
+        (drift.what, drift.managers.as_slice()),
+        ("changed", ["mallory".to_owned()].as_slice())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,25 +319,137 @@ async fn every_row_of_the_drift_table_is_healed() {
     let container = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}});
     let strategic = "application/strategic-merge-patch+json";
     let mut rows: Vec<(&str, &ObjectId, Method, &str, &'static str, Value)> = vec![
-        ("image", &web, Method::PATCH, "?fieldManager=m", strategic, container("other")),
-        ("replicas", &web, Method::PATCH, "?fieldManager=m", MERGE, json!({"spec": {"replicas": 7}})),
-        ("args", &web, Method::PATCH, "?fieldManager=m", strategic, json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "args": ["a", "b"]}]}}}})),
-        ("env removed", &web, Method::PATCH, "?fieldManager=m", strategic, json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "B", "$patch": "delete"}]}]}}}})),
-        ("key changed", &map, Method::PATCH, "?fieldManager=m", MERGE, json!({"data": {"a": "x"}})),
-        ("key removed", &map, Method::PATCH, "?fieldManager=m", MERGE, json!({"data": {"a": null}})),
-        ("label removed", &map, Method::PATCH, "?fieldManager=m", MERGE, json!({"metadata": {"labels": null}})),
-        ("secret data", &secret, Method::PATCH, "?fieldManager=m", MERGE, json!({"data": {"k": "eA=="}})),
-        ("secret stringData", &secret, Method::PATCH, "?fieldManager=m", MERGE, json!({"stringData": {"k": "x"}})),
-        ("service port", &service, Method::PATCH, "?fieldManager=m", strategic, json!({"spec": {"ports": [{"port": 80, "targetPort": 9090}]}})),
-        ("atomic map", &service, Method::PATCH, "?fieldManager=m", MERGE, json!({"spec": {"selector": {"x": "y"}}})),
-        ("managers wiped", &map, Method::PATCH, "?fieldManager=m", MERGE, json!({"metadata": {"managedFields": [{}]}, "data": {"a": "y"}})),
-        ("own name, update", &map, Method::PATCH, "?fieldManager=countersign", MERGE, json!({"data": {"a": "z"}})),
-        ("deleted", &map, Method::DELETE, "", "application/json", json!({})),
+        (
+            "image",
+            &web,
+            Method::PATCH,
+            "?fieldManager=m",
+            strategic,
+            container("other"),
+        ),
+        (
+            "replicas",
+            &web,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"spec": {"replicas": 7}}),
+        ),
+        (
+            "args",
+            &web,
+            Method::PATCH,
+            "?fieldManager=m",
+            strategic,
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "args": ["a", "b"]}]}}}}),
+        ),
+        (
+            "env removed",
+            &web,
+            Method::PATCH,
+            "?fieldManager=m",
+            strategic,
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "env": [{"name": "B", "$patch": "delete"}]}]}}}}),
+        ),
+        (
+            "key changed",
+            &map,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"data": {"a": "x"}}),
+        ),
+        (
+            "key removed",
+            &map,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"data": {"a": null}}),
+        ),
+        (
+            "label removed",
+            &map,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"metadata": {"labels": null}}),
+        ),
+        (
+            "secret data",
+            &secret,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"data": {"k": "eA=="}}),
+        ),
+        (
+            "secret stringData",
+            &secret,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"stringData": {"k": "x"}}),
+        ),
+        (
+            "service port",
+            &service,
+            Method::PATCH,
+            "?fieldManager=m",
+            strategic,
+            json!({"spec": {"ports": [{"port": 80, "targetPort": 9090}]}}),
+        ),
+        (
+            "atomic map",
+            &service,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"spec": {"selector": {"x": "y"}}}),
+        ),
+        (
+            "managers wiped",
+            &map,
+            Method::PATCH,
+            "?fieldManager=m",
+            MERGE,
+            json!({"metadata": {"managedFields": [{}]}, "data": {"a": "y"}}),
+        ),
+        (
+            "own name, update",
+            &map,
+            Method::PATCH,
+            "?fieldManager=countersign",
+            MERGE,
+            json!({"data": {"a": "z"}}),
+        ),
+        (
+            "deleted",
+            &map,
+            Method::DELETE,
+            "",
+            "application/json",
+            json!({}),
+        ),
     ];
     let mut other = rig.objects[&*map].clone();
     other["data"]["a"] = "applied".into();
-    rows.push(("another's apply", &map, Method::PATCH, "?fieldManager=m&force=true", APPLY, other.clone()));
-    rows.push(("own name, apply", &map, Method::PATCH, "?fieldManager=countersign&force=true", APPLY, other));
+    rows.push((
+        "another's apply",
+        &map,
+        Method::PATCH,
+        "?fieldManager=m&force=true",
+        APPLY,
+        other.clone(),
+    ));
+    rows.push((
+        "own name, apply",
+        &map,
+        Method::PATCH,
+        "?fieldManager=countersign&force=true",
+        APPLY,
+        other,
+    ));
     let mut slowest = Duration::ZERO;
     for (row, id, method, query, content, body) in rows {
         // Fights are another test's subject.
@@ -267,14 +460,24 @@ async fn every_row_of_the_drift_table_is_healed() {
         assert_eq!(status, 200, "{row}");
         let drift = rig.drift_of(id).await;
         let took = started.elapsed();
-        println!("{row}: {} by {:?} at {:?} patch {} after {} ms ({took:?})", drift.what, drift.managers, drift.paths, drift.patch, drift.healed_after);
-        assert!(drift.healed && !drift.patch.contains("canary") && !drift.patch.contains("Y2FuYXJ5"), "{row}");
+        println!(
+            "{row}: {} by {:?} at {:?} patch {} after {} ms ({took:?})",
+            drift.what, drift.managers, drift.paths, drift.patch, drift.healed_after
+        );
+        assert!(
+            drift.healed && !drift.patch.contains("canary") && !drift.patch.contains("Y2FuYXJ5"),
+            "{row}"
+        );
         if row != "own name, apply" {
             slowest = slowest.max(took);
         }
         let live = rig.get(id).await.expect(row);
         let desired = &rig.objects[id];
-        assert_eq!(countersign_agent::watch::difference::patch(desired, &live), None, "{row}");
+        assert_eq!(
+            countersign_agent::watch::difference::patch(desired, &live),
+            None,
+            "{row}"
+        );
         // A fresh fight counter for the next row.
         rig.engine.world().forget_fight(id);
     }
@@ -286,7 +489,10 @@ async fn a_tombstone_prunes_what_we_applied_and_nothing_else_is_ever_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let mut rig = rig(dir.path(), &unique("prune")).await;
     rig.namespace();
-    let (a, b) = (rig.config_map("a", json!({"x": "1"})), rig.config_map("b", json!({"x": "1"})));
+    let (a, b) = (
+        rig.config_map("a", json!({"x": "1"})),
+        rig.config_map("b", json!({"x": "1"})),
+    );
     let (a, b) = (rig.want("cart", 0, a), rig.want("cart", 0, b));
     rig.push();
     rig.applied().await;
@@ -295,23 +501,63 @@ async fn a_tombstone_prunes_what_we_applied_and_nothing_else_is_ever_deleted() {
     rig.remove(&a);
     let moved = rig.config_map("b", json!({"x": "1"}));
     rig.want("shop", 0, moved);
-    let stranger = Arc::new(ObjectId { name: "kube-root-ca.crt".into(), ..(*a).clone() });
-    rig.desired.tombstones.insert(Arc::clone(&stranger), "cart".into());
+    let stranger = Arc::new(ObjectId {
+        name: "kube-root-ca.crt".into(),
+        ..(*a).clone()
+    });
+    rig.desired
+        .tombstones
+        .insert(Arc::clone(&stranger), "cart".into());
     rig.push();
-    until("the prune", || async { rig.get(&a).await.is_none().then_some(()) }).await;
-    until("the move", || async { (rig.get(&b).await?["metadata"]["labels"]["countersign.dev/app"] == "shop").then_some(()) }).await;
+    until("the prune", || async {
+        rig.get(&a).await.is_none().then_some(())
+    })
+    .await;
+    until("the move", || async {
+        (rig.get(&b).await?["metadata"]["labels"]["countersign.dev/app"] == "shop").then_some(())
+    })
+    .await;
     assert_eq!(rig.get(&b).await.unwrap()["metadata"]["uid"], uid);
-    until("the stranger's refusal", || async { rig.engine.news().refusals().any(|(code, _)| code == "NOT_OURS").then_some(()) }).await;
+    until("the stranger's refusal", || async {
+        rig.engine
+            .news()
+            .refusals()
+            .any(|(code, _)| code == "NOT_OURS")
+            .then_some(())
+    })
+    .await;
     assert!(rig.get(&stranger).await.is_some());
     assert!(rig.engine.news().all_gone().contains(&*a));
     // The namespace holds what others made: it stays, whatever a tombstone says.
     let guest = rig.config_map("guest", json!({}));
     let guest_id = id_of(&guest);
-    assert_eq!(rig.rival(Method::PATCH, &guest_id, "?fieldManager=guest", APPLY, guest).await, 201);
-    let namespace = Arc::new(ObjectId { group: String::new(), kind: "Namespace".into(), namespace: String::new(), name: rig.namespace.clone() });
+    assert_eq!(
+        rig.rival(
+            Method::PATCH,
+            &guest_id,
+            "?fieldManager=guest",
+            APPLY,
+            guest
+        )
+        .await,
+        201
+    );
+    let namespace = Arc::new(ObjectId {
+        group: String::new(),
+        kind: "Namespace".into(),
+        namespace: String::new(),
+        name: rig.namespace.clone(),
+    });
     rig.remove(&namespace);
     rig.push();
-    until("the namespace's refusal", || async { rig.engine.news().refusals().any(|(code, _)| code == "NAMESPACE_IN_USE").then_some(()) }).await;
+    until("the namespace's refusal", || async {
+        rig.engine
+            .news()
+            .refusals()
+            .any(|(code, _)| code == "NAMESPACE_IN_USE")
+            .then_some(())
+    })
+    .await;
     assert!(rig.get(&namespace).await.unwrap()["metadata"]["deletionTimestamp"].is_null());
 }
 
@@ -324,11 +570,28 @@ async fn what_argo_cd_tracks_is_never_touched() {
     rig.applied().await;
     let mut theirs = rig.config_map("theirs", json!({"x": "argo"}));
     theirs["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = "a:b".into();
-    assert_eq!(rig.rival(Method::PATCH, &id_of(&theirs), "?fieldManager=argocd-controller", APPLY, theirs).await, 201);
+    assert_eq!(
+        rig.rival(
+            Method::PATCH,
+            &id_of(&theirs),
+            "?fieldManager=argocd-controller",
+            APPLY,
+            theirs
+        )
+        .await,
+        201
+    );
     let ours = rig.config_map("theirs", json!({"x": "ours"}));
     let id = rig.want("cart", 0, ours);
     rig.push();
-    until("the report", || async { rig.engine.news().refusals().any(|(code, _)| code == "ARGO_TRACKED").then_some(()) }).await;
+    until("the report", || async {
+        rig.engine
+            .news()
+            .refusals()
+            .any(|(code, _)| code == "ARGO_TRACKED")
+            .then_some(())
+    })
+    .await;
     assert_eq!(rig.get(&id).await.unwrap()["data"]["x"], "argo");
     assert_eq!(rig.engine.world().get(&id).unwrap().sync, Sync::ArgoTracked);
 }
@@ -340,23 +603,39 @@ async fn drift_made_while_the_agent_was_away_is_healed_after_start() {
     let (ids, desired) = {
         let mut rig = rig(dir.path(), &namespace).await;
         rig.namespace();
-        let maps: Vec<Value> = (0..3).map(|n| rig.config_map(&format!("m{n}"), json!({"x": "1"}))).collect();
-        let ids: Vec<_> = maps.into_iter().map(|map| rig.want("cart", 0, map)).collect();
+        let maps: Vec<Value> = (0..3)
+            .map(|n| rig.config_map(&format!("m{n}"), json!({"x": "1"})))
+            .collect();
+        let ids: Vec<_> = maps
+            .into_iter()
+            .map(|map| rig.want("cart", 0, map))
+            .collect();
         rig.push();
         rig.applied().await;
         (ids, rig.desired.clone())
     };
     let mut rig = rig(dir.path(), &namespace).await;
     rig.engine.discover().await.unwrap();
-    rig.rival(Method::PATCH, &ids[0], "?fieldManager=m", MERGE, json!({"data": {"x": "2"}})).await;
-    rig.rival(Method::DELETE, &ids[1], "", "application/json", json!({})).await;
+    rig.rival(
+        Method::PATCH,
+        &ids[0],
+        "?fieldManager=m",
+        MERGE,
+        json!({"data": {"x": "2"}}),
+    )
+    .await;
+    rig.rival(Method::DELETE, &ids[1], "", "application/json", json!({}))
+        .await;
     let started = Instant::now();
     rig.desired = desired;
     rig.desired.generation -= 1;
     rig.push();
     rig.applied().await;
     for id in &ids {
-        until("healed", || async { (rig.get(id).await?["data"]["x"] == "1").then_some(()) }).await;
+        until("healed", || async {
+            (rig.get(id).await?["data"]["x"] == "1").then_some(())
+        })
+        .await;
     }
     println!("healed {:?} after start", started.elapsed());
 }
@@ -366,15 +645,39 @@ async fn an_exclusive_app_loses_what_others_add_and_another_reports_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut rig = rig(dir.path(), &unique("added")).await;
     rig.namespace();
-    let (open, closed) = (rig.config_map("open", json!({"x": "1"})), rig.config_map("closed", json!({"x": "1"})));
+    let (open, closed) = (
+        rig.config_map("open", json!({"x": "1"})),
+        rig.config_map("closed", json!({"x": "1"})),
+    );
     let (open, closed) = (rig.want("open", 0, open), rig.want("closed", 0, closed));
     rig.app("closed").exclusive = true;
     rig.push();
     rig.applied().await;
     for id in [&open, &closed] {
-        assert_eq!(rig.rival(Method::PATCH, id, "?fieldManager=mallory", MERGE, json!({"data": {"extra": "1"}})).await, 200);
+        assert_eq!(
+            rig.rival(
+                Method::PATCH,
+                id,
+                "?fieldManager=mallory",
+                MERGE,
+                json!({"data": {"extra": "1"}})
+            )
+            .await,
+            200
+        );
         let drift = rig.drift_of(id).await;
-        assert_eq!((drift.what, drift.managers.as_slice(), drift.paths.as_slice()), ("added", ["mallory".to_owned()].as_slice(), [".data.extra".to_owned()].as_slice()));
+        assert_eq!(
+            (
+                drift.what,
+                drift.managers.as_slice(),
+                drift.paths.as_slice()
+            ),
+            (
+                "added",
+                ["mallory".to_owned()].as_slice(),
+                [".data.extra".to_owned()].as_slice()
+            )
+        );
         assert_eq!(drift.healed, id == &closed);
     }
     assert_eq!(rig.get(&open).await.unwrap()["data"]["extra"], "1");
@@ -392,17 +695,28 @@ async fn a_newer_state_preempts_a_wave_that_never_becomes_healthy() {
     let later = rig.config_map("later", json!({"x": "1"}));
     let later = rig.want("cart", 1, later);
     rig.push();
-    until("the stuck wave", || async { rig.get(&stuck).await.map(|_| ()) }).await;
+    until("the stuck wave", || async {
+        rig.get(&stuck).await.map(|_| ())
+    })
+    .await;
     assert!(rig.get(&later).await.is_none());
     rig.want("cart", 0, deployment(&rig.namespace.clone(), "stuck"));
     let started = Instant::now();
     rig.push();
     let id = &stuck;
     until("the fix", || async {
-        rig.get(id).await?.pointer("/spec/template/spec/nodeSelector").is_none().then_some(())
+        rig.get(id)
+            .await?
+            .pointer("/spec/template/spec/nodeSelector")
+            .is_none()
+            .then_some(())
     })
     .await;
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
     rig.applied().await;
     assert!(rig.get(&later).await.is_some());
 }
@@ -430,7 +744,14 @@ async fn measure_a_thousand_objects() {
     for id in ids.iter().take(100) {
         let _ = rig.engine.news().take();
         let started = Instant::now();
-        rig.rival(Method::PATCH, id, "?fieldManager=m", MERGE, json!({"data": {"x": "z"}})).await;
+        rig.rival(
+            Method::PATCH,
+            id,
+            "?fieldManager=m",
+            MERGE,
+            json!({"data": {"x": "z"}}),
+        )
+        .await;
         let drift = rig.drift_of(id).await;
         took.push((drift.healed_after, started.elapsed()));
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -443,5 +764,13 @@ async fn measure_a_thousand_objects() {
     rig.push();
     rig.applied().await;
     println!("one changed of 1,000: {:?}", started.elapsed());
-    println!("{}", std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("RssAnon")).collect::<Vec<_>>().join(" "));
+    println!(
+        "{}",
+        std::fs::read_to_string("/proc/self/status")
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("VmRSS") || line.starts_with("RssAnon"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    );
 }
