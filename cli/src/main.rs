@@ -1,1 +1,62 @@
-fn main() {}
+//! `countersign`: the operators' command.
+
+#![forbid(unsafe_code)]
+// A program has no callers: `pub` marks what a module shows to the others.
+#![allow(unreachable_pub)]
+
+mod args;
+mod command;
+mod exit;
+mod hub;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use exit::Failure;
+
+fn main() -> ExitCode {
+    // The second call in a process would fail; this is the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not mistakes.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let color = cli.color.on_stdout();
+    let outcome = match cli.command {
+        Command::Status(args) => command::status::run(&args, color),
+        Command::Sync(args) => command::sync::run(&args),
+        Command::Permit(args) => command::permit::run(&args, color),
+        Command::Trust(args) => command::trust::run(&args),
+        Command::Cluster(args) => command::cluster::run(&args),
+        Command::Health(args) => return health(&args),
+        Command::Completions(args) => command::completions::completions(&args),
+        Command::Man(args) => command::completions::man(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ended(&failure),
+    }
+}
+
+fn ended(failure: &Failure) -> ExitCode {
+    eprintln!("countersign: {failure}");
+    ExitCode::from(failure.code())
+}
+
+fn health(args: &command::health::HealthArgs) -> ExitCode {
+    match command::health::run(args, &mut std::io::stdin(), &mut std::io::stdout()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("countersign: {}", output::safe(&error.to_string()));
+            ExitCode::from(1)
+        }
+    }
+}

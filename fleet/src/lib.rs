@@ -7,11 +7,21 @@
 
 pub mod admit;
 pub mod api;
+pub mod carry;
+pub mod claims;
+pub mod desired;
 pub mod document;
+pub mod failure;
+pub mod guard;
+pub mod kinds;
 pub mod load;
+pub mod manifest;
 pub mod mistake;
 pub mod model;
+pub mod object;
 pub mod path;
+pub mod permit;
+pub mod plan;
 pub mod render;
 pub mod select;
 pub mod source;

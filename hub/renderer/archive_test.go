@@ -75,7 +75,7 @@ func TestThreat_CVE_2019_18658_UnsafeArchivesAreRefused(t *testing.T) {
 	}
 	for _, name := range []string{
 		".", "..", "./web/x", "../x", "web/../../x", "web/..", "/web/x", "/etc/passwd", "web//x", "web/./x", `web\x`, `..\x`, "C:/x", "c:x",
-		"web/a/../b", "other/x", "x", "web/" + strings.Repeat("../", 40) + "etc/passwd",
+		"web/a/../b", "web/x/..", "web/x/.", "web/x//y", "//web/x", `web\..\x`, `C:\x`, "z:web", "other/x", "x", "web/" + strings.Repeat("../", 40) + "etc/passwd",
 	} {
 		cases["file named "+name] = packed(t, append(good(), file(name, "x"))...)
 	}

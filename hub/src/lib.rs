@@ -6,6 +6,8 @@
 
 pub mod config;
 pub mod metrics;
+pub mod seal;
 pub mod serve;
+pub mod store;
 pub mod track;
 pub mod trust;

@@ -28,6 +28,18 @@ impl Commitment {
         ))
     }
 
+    /// A commitment that was made elsewhere.
+    #[must_use]
+    pub const fn from_digest(digest: Digest) -> Self {
+        Self(digest)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.0
+    }
+
     /// Checks what came out of the ciphertext, and returns the Secret's canonical JSON. Constant in time.
     pub fn open<'p>(&self, plaintext: &'p [u8]) -> Result<&'p [u8], Refusal> {
         let (salt, content) = plaintext

@@ -5,3 +5,17 @@
     clippy::panic,
     reason = "a test that can't go on has failed"
 )]
+
+mod argo;
+mod attacks;
+mod agent_hub;
+mod agent_live;
+mod drift_table;
+mod faults;
+mod fixture;
+mod healing;
+mod object_store;
+mod removal;
+mod sources;
+mod test_cluster;
+mod thousand;

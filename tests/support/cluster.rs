@@ -115,7 +115,11 @@ impl Cluster {
         }
     }
 
-    fn existing(path: &Path) -> anyhow::Result<Cluster> {
+    /// A cluster that is there already, by its kubeconfig; nothing of it is ended.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn existing(path: &Path) -> anyhow::Result<Cluster> {
         install_tls();
         let kubeconfig = Kubeconfig::read_from(path)
             .with_context(|| format!("{EXISTING}={}", path.display()))?;
@@ -211,6 +215,14 @@ impl Cluster {
     #[must_use]
     pub fn pid(&self, part: &str) -> Option<u32> {
         self.pids.get(part).copied()
+    }
+
+    /// The process id of the supervisor, whose children all parts are; `None` in a cluster that isn't ours.
+    #[must_use]
+    pub fn supervisor(&self) -> Option<u32> {
+        self.supervisor
+            .as_ref()
+            .map(|supervisor| supervisor.process.id())
     }
 
     /// The API server's audit log, if [`Options::audit`] asked for one.

@@ -16,14 +16,17 @@ pub mod cli;
 pub mod cluster;
 pub mod git;
 pub mod hub;
+pub mod operator;
 pub mod port;
 pub mod process;
 pub mod program;
+pub mod rogue;
 pub mod s3;
 pub mod tool;
 mod until;
 mod watchdog;
 pub mod workspace;
+pub mod world;
 
 pub use until::{InVain, Look, until, wait};
 

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::failure::Code;
+
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stat {
@@ -26,6 +28,8 @@ pub enum Stat {
     },
     /// Something that a render must not read: a link out of the tree, a submodule, an LFS pointer, a file too large.
     Refused {
+        /// What the render fails with: [`Code::PathEscape`] or [`Code::SizeLimit`].
+        code: Code,
         /// Which of them, in words for a person; never content.
         reason: String,
     },
@@ -115,7 +119,7 @@ impl Files for MemoryFiles {
     fn stat(&self, path: &str) -> Result<Stat, FilesFault> {
         if let Some(content) = self.files.get(path) {
             return Ok(Stat::File {
-                oid: super::hash::hex_sha256(content),
+                oid: super::hex_sha256(content),
                 bytes: content.len() as u64,
             });
         }

@@ -2,7 +2,7 @@
 //!
 //! Pure. A trace answers two questions: whether a change of certain paths can touch the render at all, and whether all
 //! that was seen still stands in another tree.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ pub enum Seen {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trace {
     seen: BTreeMap<(Query, String), Seen>,
-    links: BTreeMap<String, ()>,
+    links: BTreeSet<String>,
 }
 
 impl Trace {
@@ -51,7 +51,7 @@ impl Trace {
 
     /// Remembers that `path` took part in reaching another: a link, or where one led to.
     pub fn record_link(&mut self, path: &str) {
-        self.links.insert(path.to_owned(), ());
+        self.links.insert(path.to_owned());
     }
 
     /// All questions with their answers, in a fixed order: what a cache key is made of.
@@ -74,22 +74,28 @@ impl Trace {
     /// Whether a change of these files (added, removed, changed) can change an answer. May say yes for nothing, never
     /// no where an answer did change.
     pub fn affected_by<'a>(&self, changed: impl IntoIterator<Item = &'a str>) -> bool {
-        changed.into_iter().any(|changed| self.touched(changed))
+        let changed: BTreeSet<&str> = changed.into_iter().collect();
+        let met = |path: &str| {
+            changed
+                .iter()
+                .any(|changed| within(changed, path) || within(path, changed))
+        };
+        let by_answer = self.seen.iter().any(|((_, path), seen)| match seen {
+            Seen::File(_) | Seen::Absent | Seen::Refused | Seen::Names(_) => met(path),
+            Seen::Folder => met(path) && !self.stands(path, &changed),
+        });
+        by_answer || self.links.iter().any(|path| met(path))
     }
 
-    fn touched(&self, changed: &str) -> bool {
-        let by_answer = self.seen.iter().any(|((_, path), seen)| match seen {
-            Seen::File(_) | Seen::Absent | Seen::Refused => {
-                within(changed, path) || within(path, changed)
-            }
-            // A folder stands or falls with the files below it; so do the names in it.
-            Seen::Folder | Seen::Names(_) => within(changed, path) || within(path, changed),
-        });
-        by_answer
-            || self
-                .links
-                .keys()
-                .any(|path| within(changed, path) || within(path, changed))
+    /// Whether the folder certainly still stands: a file in it was seen and is not among the changed ones.
+    fn stands(&self, folder: &str, changed: &BTreeSet<&str>) -> bool {
+        self.seen.iter().any(|((_, path), seen)| {
+            matches!(seen, Seen::File(_))
+                && within(path, folder)
+                && !changed
+                    .iter()
+                    .any(|changed| within(changed, path) || within(path, changed))
+        })
     }
 
     /// Whether `files` gives the same answer to every question: then the render would give the same objects.

@@ -104,8 +104,8 @@ impl Raw for MemoryTree {
         };
         let mut names: Vec<String> = self
             .nodes
-            .keys()
-            .filter_map(|name| name.strip_prefix(&prefix))
+            .range(prefix.clone()..)
+            .map_while(|(name, _)| name.strip_prefix(&prefix))
             .filter_map(|rest| rest.split('/').next())
             .map(str::to_owned)
             .collect();

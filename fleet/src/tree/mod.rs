@@ -15,6 +15,7 @@ pub mod changes;
 pub mod files;
 pub mod git;
 pub mod memory;
+pub mod overlay;
 pub mod resolve;
 pub mod work;
 

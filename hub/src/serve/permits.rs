@@ -312,7 +312,7 @@ mod tests {
             .unwrap();
         assert!(watch.has_changed().unwrap());
         let again = Permits::load("acme", store.clone()).await.unwrap();
-        assert_eq!(again.all(), [given.clone()]);
+        assert_eq!(again.all(), std::slice::from_ref(&given));
         assert_eq!(again.find(&given.permit), Some(given));
         assert_eq!(again.find(&deletion(&"cd".repeat(32)).permit), None);
         let other_fleet = Permits::load("other", store).await.unwrap();

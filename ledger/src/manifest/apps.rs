@@ -125,7 +125,7 @@ impl Apps {
     pub(crate) fn check_line(&self, line: &Line) -> Result<(), ManifestError> {
         if matches!(line, Line::Object(_)) && self.get(line.app()).is_none() {
             return Err(ManifestError::AppUnknown {
-                id: line.id().clone(),
+                id: Box::new(line.id().clone()),
                 app: line.app().to_owned(),
             });
         }

@@ -51,7 +51,7 @@ pub enum ManifestError {
     Identity(#[from] BadIdentity),
     /// Two lines for one identity.
     #[error("two lines for {0}")]
-    IdentityTwice(ObjectId),
+    IdentityTwice(Box<ObjectId>),
     /// Two apps of one name.
     #[error("two apps are named {0:?}")]
     AppTwice(String),
@@ -59,7 +59,7 @@ pub enum ManifestError {
     #[error("{id} belongs to the app {app:?}, which is not among the apps")]
     AppUnknown {
         /// The object.
-        id: ObjectId,
+        id: Box<ObjectId>,
         /// The app.
         app: String,
     },
@@ -105,7 +105,7 @@ impl Manifest {
         for line in &lines {
             line.check_to_write()?;
             if !seen.insert(line.id()) {
-                return Err(ManifestError::IdentityTwice(line.id().clone()));
+                return Err(ManifestError::IdentityTwice(Box::new(line.id().clone())));
             }
             apps.check_line(line)?;
         }

@@ -142,7 +142,7 @@ fn two_lines_for_one_identity_are_refused_whatever_they_say() {
     let twice = Manifest::build(vec![object("a", 1), twin], apps());
     assert_eq!(
         twice,
-        Err(ManifestError::IdentityTwice(id("ConfigMap", "a")))
+        Err(ManifestError::IdentityTwice(Box::new(id("ConfigMap", "a"))))
     );
 }
 

@@ -138,7 +138,8 @@ fn a_key_has_one_role() {
 
 #[test]
 fn content_that_can_not_be_is_refused() {
-    let cases: [(&str, fn(&mut TrustRoot)); 7] = [
+    type Change = fn(&mut TrustRoot);
+    let cases: [(&str, Change); 7] = [
         ("version 0", |d| d.version = 0),
         ("no fleet", |d| d.fleet.clear()),
         ("an environment without sealers", |d| d.sealers.clear()),

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn every_tool_here_has_its_module_among_those_found() {
         let found = go_modules(workspace::root()).unwrap();
-        for tool in [Tool::TestCluster, Tool::Kwok, Tool::Versitygw] {
+        for tool in Tool::ALL {
             assert!(
                 found.contains(&PathBuf::from(tool.module())),
                 "{tool:?} in {found:?}"

@@ -1,0 +1,334 @@
+//! Every option, once: as a flag, as an environment variable, and as a key of a TOML file.
+//!
+//! A flag wins over the environment, the environment over the file. The file's keys are the flags' names.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Keeps one cluster as its signed desired state says.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign-agent",
+    version,
+    after_help = "Examples:\n  countersign-agent run --hub https://hub.example.org:7443 --cluster metal-fra --trust trust.json --token-file token\n  countersign-agent run --hub https://127.0.0.1:7443 --cluster eks --trust trust.json --kubeconfig ~/.kube/config"
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run until stopped.
+    Run(Box<Options>),
+}
+
+/// The options of `run`.
+#[derive(Debug, Clone, Parser)]
+pub struct Options {
+    /// TOML file with any of these options, by their names.
+    #[arg(long, env = "COUNTERSIGN_AGENT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The hub's address, https://HOST:PORT.
+    #[arg(long, env = "COUNTERSIGN_AGENT_HUB", value_name = "URL")]
+    pub hub: String,
+    /// Name of the cluster, as in the trust root.
+    #[arg(long, env = "COUNTERSIGN_AGENT_CLUSTER", value_name = "NAME")]
+    pub cluster: String,
+    /// The trust root: a file, or its digest (sha256:HEX); the hub then brings the document.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_TRUST",
+        value_name = "FILE|sha256:DIGEST"
+    )]
+    pub trust: String,
+    /// Folder of the agent's state and keys.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_DATA",
+        value_name = "DIR",
+        default_value = "/var/lib/countersign-agent"
+    )]
+    pub data: PathBuf,
+    /// Single-use join token; only needed before the first certificate.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// File that holds the join token.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Kubeconfig to reach the cluster by; the pod's service account is used without it.
+    #[arg(long, env = "COUNTERSIGN_AGENT_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_CONTEXT",
+        value_name = "NAME",
+        requires = "kubeconfig"
+    )]
+    pub context: Option<String>,
+    /// Namespace of the agent, where its Lease stands.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_NAMESPACE",
+        value_name = "NAME",
+        default_value = "countersign"
+    )]
+    pub namespace: String,
+    /// Where to answer /healthz, /readyz and /metrics.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:7444"
+    )]
+    pub listen: SocketAddr,
+    /// Format of the log.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_LOG_FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged, as of tracing's EnvFilter.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+}
+
+/// Format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// The options can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{file}: {problem}")]
+    File {
+        /// Which.
+        file: String,
+        /// Why not.
+        problem: String,
+    },
+    /// A key that is no option.
+    #[error("{file}: {key}: no such option; known: {known}")]
+    UnknownKey {
+        /// Which file.
+        file: String,
+        /// Which key.
+        key: String,
+        /// All options.
+        known: String,
+    },
+    /// clap's own words: usage, help, version.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+}
+
+impl Args {
+    /// Reads arguments, environment and the file that either names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with what is wrong and where.
+    pub fn read(
+        arguments: Vec<std::ffi::OsString>,
+        environment: Option<std::ffi::OsString>,
+    ) -> Result<Self, ConfigError> {
+        let file = named_file(&arguments).or(environment.map(PathBuf::from));
+        let Some(file) = file else {
+            return Ok(Self::try_parse_from(arguments)?);
+        };
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(&file).map_err(|error| ConfigError::File {
+            file: name.clone(),
+            problem: error.to_string(),
+        })?;
+        let table: toml::Table =
+            text.parse()
+                .map_err(|error: toml::de::Error| ConfigError::File {
+                    file: name.clone(),
+                    problem: error.to_string(),
+                })?;
+        let command = Self::command();
+        let known = option_names(&command);
+        // What the file says becomes the default of its option, so that flag and environment win by clap's own order.
+        let mut defaults = Vec::new();
+        for (key, value) in table {
+            if !known.contains(&key) || key == "config" {
+                return Err(ConfigError::UnknownKey {
+                    file: name,
+                    key,
+                    known: known.join(", "),
+                });
+            }
+            let value = match value {
+                toml::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            defaults.push((key, value));
+        }
+        let command = command.mut_subcommand("run", |mut run| {
+            for (key, value) in defaults {
+                let id = key.replace('-', "_");
+                run = run.mut_arg(id, |arg| {
+                    // clap keeps defaults for the whole life of the process, and they are read once.
+                    let value: &'static str = Box::leak(value.into_boxed_str());
+                    arg.required(false).default_value(value)
+                });
+            }
+            run
+        });
+        let matches = command.try_get_matches_from(arguments)?;
+        Ok(<Self as clap::FromArgMatches>::from_arg_matches(&matches)?)
+    }
+}
+
+fn named_file(arguments: &[std::ffi::OsString]) -> Option<PathBuf> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            return arguments.next().map(PathBuf::from);
+        }
+        if let Some(path) = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix("--config="))
+        {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}
+
+fn option_names(command: &clap::Command) -> Vec<String> {
+    command
+        .find_subcommand("run")
+        .into_iter()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|argument| argument.get_long())
+        .filter(|name| !matches!(*name, "help" | "version"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The table of options as Markdown, for the documentation.
+#[must_use]
+pub fn reference() -> String {
+    let command = Args::command();
+    let mut out = String::from("| option | environment | default | meaning |\n|---|---|---|---|\n");
+    for argument in command
+        .find_subcommand("run")
+        .into_iter()
+        .flat_map(clap::Command::get_arguments)
+    {
+        let Some(name) = argument
+            .get_long()
+            .filter(|name| !matches!(*name, "help" | "version"))
+        else {
+            continue;
+        };
+        let environment = argument
+            .get_env()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let default: Vec<String> = argument
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_string_lossy().into_owned())
+            .collect();
+        let help = argument
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        out.push_str(&format!(
+            "| `--{name}` | `{environment}` | {} | {help} |\n",
+            default.join(", ")
+        ));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Options, ConfigError> {
+        let arguments = std::iter::once("countersign-agent")
+            .chain(arguments.iter().copied())
+            .map(Into::into)
+            .collect();
+        Args::read(arguments, None).map(|args| match args.command {
+            Command::Run(options) => *options,
+        })
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent.toml");
+        std::fs::write(
+            &file,
+            "hub = \"https://a:1\"\ncluster = \"a\"\ntrust = \"t\"\nnamespace = \"x\"\n",
+        )
+        .unwrap();
+        let options = read(&["run", "--config", file.to_str().unwrap(), "--cluster", "b"]).unwrap();
+        assert_eq!(
+            (
+                options.hub.as_str(),
+                options.cluster.as_str(),
+                options.namespace.as_str()
+            ),
+            ("https://a:1", "b", "x")
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_known_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent.toml");
+        std::fs::write(&file, "hubb = \"https://a:1\"\n").unwrap();
+        let error = read(&["run", "--config", file.to_str().unwrap()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("hubb") && error.contains("token-file"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_option_has_an_environment_variable_and_help() {
+        Args::command().debug_assert();
+        let table = reference();
+        for line in table.lines().skip(2) {
+            assert!(
+                line.contains("`COUNTERSIGN_AGENT_") && !line.ends_with("|  |"),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! What all tasks of the agent share, and the one way by which an object is written.
+//!
+//! Sync, healing and the hourly compare all call [`Engine::write`]; it takes the object's turn, sends the blob's bytes,
+//! tells the world what came back, and notes it in the inventory.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use countersign_ledger::digest::Digest;
+use countersign_ledger::identity::ObjectId;
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::apply::client::ApiServer;
+use crate::apply::discovery::Kinds;
+use crate::apply::outcome::{Problem, Retry};
+use crate::apply::pace::Pace;
+use crate::apply::request;
+use crate::clock;
+use crate::keys::SecretKey;
+use crate::metrics::Metrics;
+use crate::news::News;
+use crate::plan::Want;
+use crate::saved::Saved;
+use crate::watch::drift::{Expected, What};
+use crate::watch::ownership::Seen;
+use crate::world::{Effect, Event, World};
+
+/// Discovery is read at most once in so long, however many objects ask.
+const DISCOVERY_EVERY: Duration = Duration::from_millis(500);
+
+/// Jobs of one second that keep their event's metadata.
+const EVIDENCE_PER_SECOND: u32 = 100;
+
+/// Something for the healer.
+#[derive(Debug)]
+pub struct Job {
+    /// The object.
+    pub id: Arc<ObjectId>,
+    /// What is to be done.
+    pub task: Task,
+    /// When it was seen.
+    pub since: Instant,
+    /// The event's metadata, to name managers and paths; empty where there was none.
+    pub evidence: Bytes,
+}
+
+/// What the healer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Write it again, not before then.
+    Heal(What, Option<Instant>),
+    /// Compare it in full, not before then.
+    Compare(Option<Instant>),
+    /// Tell what was added beside ours.
+    Others,
+}
+
+/// How a write ended well.
+#[derive(Debug)]
+pub struct Done {
+    /// What our write before this one had left.
+    pub before: Option<Expected>,
+    /// What stands there now.
+    pub after: Seen,
+    /// The answer's metadata.
+    pub metadata: Bytes,
+}
+
+/// Shared by all tasks.
+pub struct Engine {
+    /// The API server.
+    pub api: ApiServer,
+    /// The folder.
+    pub saved: Arc<Saved>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// How many writes of a sync may be in flight.
+    pub pace: Pace,
+    /// What waits to be reported.
+    pub news: Mutex<News>,
+    /// Why an app waits, by name.
+    pub waits: Mutex<BTreeMap<Arc<str>, String>>,
+    world: Mutex<World>,
+    kinds: RwLock<Arc<Kinds>>,
+    discovery: tokio::sync::Mutex<Option<Instant>>,
+    secrets: SecretKey,
+    changed: watch::Sender<u64>,
+    jobs: mpsc::UnboundedSender<Job>,
+    probes: mpsc::UnboundedSender<Arc<ObjectId>>,
+    no_deletes_before: Mutex<Option<Instant>>,
+    /// Jobs that keep their event's metadata: in a storm only the first can be told in full anyway.
+    evidence: clock::PerSecond,
+    rules: RwLock<Arc<countersign_health::Rules>>,
+    /// What stands and was told already, so that it is not told again with each plan.
+    told: Mutex<HashSet<(&'static str, String)>>,
+}
+
+/// The receiving ends of an engine's queues. Both hold an object at most once for each event that asks, and the world
+/// queues a heal once only, so they are bounded by the number of objects.
+#[derive(Debug)]
+pub struct Queues {
+    /// For the healer.
+    pub jobs: mpsc::UnboundedReceiver<Job>,
+    /// For the health probe.
+    pub probes: mpsc::UnboundedReceiver<Arc<ObjectId>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        api: ApiServer,
+        saved: Arc<Saved>,
+        metrics: Arc<Metrics>,
+        secrets: SecretKey,
+    ) -> (Arc<Self>, Queues) {
+        let (jobs, jobs_in) = mpsc::unbounded_channel();
+        let (probes, probes_in) = mpsc::unbounded_channel();
+        let engine = Self {
+            api,
+            saved,
+            metrics,
+            pace: Pace::default(),
+            news: Mutex::default(),
+            waits: Mutex::default(),
+            world: Mutex::default(),
+            kinds: RwLock::default(),
+            discovery: tokio::sync::Mutex::new(None),
+            secrets,
+            changed: watch::Sender::new(0),
+            jobs,
+            probes,
+            no_deletes_before: Mutex::new(None),
+            evidence: clock::PerSecond::new(EVIDENCE_PER_SECOND),
+            rules: RwLock::default(),
+            told: Mutex::default(),
+        };
+        (
+            Arc::new(engine),
+            Queues {
+                jobs: jobs_in,
+                probes: probes_in,
+            },
+        )
+    }
+
+    /// The world, for a short synchronous look or change.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits to be reported.
+    pub fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes at every change of the world.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Something changed.
+    pub fn touch(&self) {
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// The kinds as last read.
+    #[must_use]
+    pub fn kinds(&self) -> Arc<Kinds> {
+        Arc::clone(&self.kinds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads discovery again unless it was read just now.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the API server gave no answer; the old one then stands.
+    pub async fn discover(&self) -> Result<(), Problem> {
+        let last = self.discovery.lock().await;
+        if last.is_some_and(|then| then.elapsed() < DISCOVERY_EVERY) {
+            return Ok(());
+        }
+        self.read_discovery(last).await
+    }
+
+    /// Reads discovery again whatever was read before: a CRD was just established.
+    ///
+    /// # Errors
+    /// As [`Self::discover`].
+    pub async fn discover_now(&self) -> Result<(), Problem> {
+        let last = self.discovery.lock().await;
+        self.read_discovery(last).await
+    }
+
+    async fn read_discovery(
+        &self,
+        mut last: tokio::sync::MutexGuard<'_, Option<Instant>>,
+    ) -> Result<(), Problem> {
+        let kinds = Kinds::read(&self.api)
+            .await
+            .map_err(|error| crate::apply::outcome::unanswered(&error))?;
+        *self.kinds.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);
+        *last = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Until when nothing may be deleted, if anything forbids it now.
+    #[must_use]
+    pub fn deletes_forbidden_until(&self) -> Option<Instant> {
+        self.no_deletes_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .filter(|until| *until > Instant::now())
+    }
+
+    /// The API server's revision went back: nothing that was expected holds, and nothing is deleted for a while.
+    pub fn revision_went_back(&self) {
+        const NO_DELETES: Duration = Duration::from_secs(600);
+        *self
+            .no_deletes_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + NO_DELETES);
+        self.world().distrust();
+        self.refused("REVISION_WENT_BACK", "the API server's revision is older than one seen before: caches dropped, everything is written again, nothing is deleted for ten minutes");
+        self.touch();
+    }
+
+    /// Counts and remembers a refusal.
+    pub fn refused(&self, code: &'static str, message: &str) {
+        tracing::warn!(code, "{message}");
+        self.metrics.refused(code);
+        let generation = self.world().desired().generation;
+        self.news()
+            .refused(code, message, generation, clock::unix_millis());
+        self.touch();
+    }
+
+    /// As [`Self::refused`], but only the first time for `what` until [`Self::forget_told`].
+    pub fn refused_once(&self, code: &'static str, what: &str, message: &str) {
+        let first = self
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((code, what.to_owned()));
+        if first {
+            self.refused(code, message);
+        }
+    }
+
+    /// A new state came: what still stands is told again.
+    pub fn forget_told(&self) {
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// The fleet's health rules.
+    #[must_use]
+    pub fn rules(&self) -> Arc<countersign_health::Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the fleet's health rules of a new state.
+    pub fn set_rules(&self, rules: countersign_health::Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Says what an app waits for; none when it waits no longer.
+    pub fn wait_for(&self, app: &Arc<str>, what: Option<String>) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        match what {
+            Some(what) => waits.insert(Arc::clone(app), what),
+            None => waits.remove(app),
+        };
+        drop(waits);
+        self.touch();
+    }
+
+    /// Asks for an object's health to be read.
+    pub fn probe(&self, id: &Arc<ObjectId>) {
+        let _ = self.probes.send(Arc::clone(id));
+    }
+
+    /// Hands the healer a job.
+    pub fn job(&self, id: &Arc<ObjectId>, task: Task, evidence: &[u8]) {
+        let evidence = if !evidence.is_empty() && self.evidence.take() {
+            // A copy: the watch's buffer holds its neighbours too.
+            Bytes::copy_from_slice(evidence)
+        } else {
+            Bytes::new()
+        };
+        self.queue(Job {
+            id: Arc::clone(id),
+            task,
+            since: Instant::now(),
+            evidence,
+        });
+    }
+
+    /// Puts a job (back) into the queue.
+    pub fn queue(&self, job: Job) {
+        let _ = self.jobs.send(job);
+    }
+
+    /// A watch says something about an object.
+    pub fn event(&self, id: &ObjectId, event: Event, evidence: &[u8]) {
+        let revision = match &event {
+            Event::There(seen) | Event::Gone(seen) => seen.revision,
+            Event::Absent(revision) => *revision,
+        };
+        let (effect, key, probe) = {
+            let mut world = self.world();
+            let effect = world.event(id, event, clock::unix(), Instant::now());
+            let Some(key) = world.key(id) else { return };
+            let probe = world.desired().objects.contains_key(id)
+                && world.get(id).is_some_and(|object| object.judged < revision);
+            (effect, key, probe)
+        };
+        if probe {
+            self.probe(&key);
+        }
+        self.carry_out(&key, effect, evidence);
+    }
+
+    /// Turns an effect into a job.
+    pub fn carry_out(&self, id: &Arc<ObjectId>, effect: Effect, evidence: &[u8]) {
+        /// A second, and a little for clocks that differ.
+        const SAME_SECOND: Duration = Duration::from_millis(1_200);
+        let task = match effect {
+            Effect::Nothing => return,
+            Effect::Heal(what) => Task::Heal(what, None),
+            Effect::HealAt(what, at) => Task::Heal(what, Some(at)),
+            Effect::LookCloser => Task::Compare(Some(Instant::now() + SAME_SECOND)),
+            Effect::LookAtOthers => Task::Others,
+        };
+        self.job(id, task, evidence);
+        self.touch();
+    }
+
+    /// The JSON to apply; a Secret's is decrypted, checked against its commitment, and wiped when it was sent.
+    ///
+    /// # Errors
+    /// A [`Problem`] when the blob is missing or does not open.
+    pub fn body(&self, want: &Want) -> Result<Bytes, Problem> {
+        // A blob is small and nearly always in the page cache: reading it here costs less than a trip to another thread.
+        let blob = self.saved.blob(&want.blob).map_err(|error| Problem {
+            code: "BLOB_MISSING",
+            text: format!("blob {}: {error}", want.blob),
+            retry: Retry::Later,
+        })?;
+        let Some(commitment) = &want.commitment else {
+            return Ok(Bytes::from(blob));
+        };
+        let plain: Zeroizing<Vec<u8>> =
+            self.secrets
+                .open(&blob, commitment)
+                .map_err(|error| Problem {
+                    code: "SECRET_UNREADABLE",
+                    text: error.to_string(),
+                    retry: Retry::Never,
+                })?;
+        Ok(Bytes::from_owner(plain))
+    }
+
+    /// Writes what is desired of `id`, after any write of it that is under way. `Ok(None)` when it is no longer desired.
+    ///
+    /// # Errors
+    /// The [`Problem`]; the world knows it already.
+    ///
+    /// # Cancel safety
+    /// May be dropped, but then the answer of a write that was sent is lost and its event looks like somebody else's
+    /// change; callers that may be dropped spawn it.
+    pub async fn write(&self, id: &Arc<ObjectId>) -> Result<Option<Done>, Problem> {
+        let mut changes = self.changes();
+        let (want, before) = loop {
+            changes.borrow_and_update();
+            {
+                let mut world = self.world();
+                let Some(want) = world.desired().objects.get(id).cloned() else {
+                    return Ok(None);
+                };
+                let Some(object) = world.get(id) else {
+                    return Ok(None);
+                };
+                if object.argo {
+                    return Ok(None);
+                }
+                let before = object.held.as_ref().map(|held| held.expected.clone());
+                if world.begin_write(id) {
+                    break (want, before);
+                }
+            }
+            if changes.changed().await.is_err() {
+                return Ok(None);
+            }
+        };
+        let turn = Turn {
+            engine: self,
+            id,
+            over: false,
+        };
+        let body = match self.body(&want) {
+            Ok(body) => body,
+            Err(problem) => {
+                self.end(turn, want.blob, Err(problem.clone()));
+                return Err(problem);
+            }
+        };
+        let kinds = self.kinds();
+        let written = request::apply(&self.api, &kinds, id, body).await;
+        self.metrics.applied(
+            written.result.as_ref().err().map(|problem| problem.code),
+            written.took,
+        );
+        self.pushed_back(written.pushback);
+        let result = written.result.clone();
+        self.end(turn, want.blob, written.result);
+        result.map(|after| {
+            Some(Done {
+                before,
+                after,
+                metadata: written.metadata,
+            })
+        })
+    }
+
+    fn pushed_back(&self, pushback: bool) {
+        if pushback {
+            self.metrics.pushbacks.inc();
+        }
+    }
+
+    fn end(&self, mut turn: Turn<'_>, blob: Digest, result: Result<Seen, Problem>) {
+        turn.over = true;
+        let id = turn.id;
+        let wrote = result.is_ok();
+        let (effect, held) = {
+            let mut world = self.world();
+            let effect = world.end_write(id, blob, result, clock::unix(), Instant::now());
+            (effect, world.get(id).and_then(|object| object.held.clone()))
+        };
+        if wrote {
+            if let Err(error) = self.saved.note(id, held.as_ref()) {
+                tracing::error!(%error, "inventory could not be noted");
+            }
+            self.probe(id);
+        }
+        self.carry_out(id, effect, &[]);
+        self.touch();
+    }
+}
+
+/// An object's turn: given back even when the writer is dropped.
+struct Turn<'a> {
+    engine: &'a Engine,
+    id: &'a Arc<ObjectId>,
+    over: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.engine.world().abandon_write(self.id);
+            self.engine.touch();
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! One command a file.
+
+pub mod cluster;
+pub mod completions;
+pub mod health;
+pub mod permit;
+pub mod status;
+pub mod sync;
+pub mod trust;
+
+use crate::exit::Failure;
+
+/// Runs what waits for the hub.
+fn wait<T>(what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Fault(format!("runtime: {e}")))?
+        .block_on(what)
+}

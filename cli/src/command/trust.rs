@@ -1,0 +1,425 @@
+//! `countersign trust`: the first trust root of a fleet, and what a trust root says.
+
+mod authority;
+mod files;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use countersign_fleet::document;
+use countersign_fleet::load::load;
+use countersign_fleet::tree::WorkTree;
+use countersign_ledger::digest::Digest;
+use countersign_ledger::key::RingVerifier;
+use countersign_ledger::name;
+use countersign_ledger::trust::init::FirstRoot;
+use countersign_ledger::trust::{ClusterTrust, Level, VerifiedRoot};
+use jiff::Timestamp;
+
+use crate::exit::{CODES, Failure};
+use crate::output::{Form, safe, write, write_value};
+
+/// Arguments.
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+Examples:
+  countersign trust init --fleet acme --out keys --repo .
+  countersign trust show keys/trust.json
+
+{CODES}"))]
+pub struct TrustArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Make the first trust root of a fleet, and the hub's online keys.
+    #[command(after_help = "\
+Examples:
+  countersign trust init --fleet acme --out keys --repo .
+  countersign trust init --fleet acme --out keys --cluster metal-fra=prod --cluster lab=test:signed
+
+Run it on your own machine. It writes
+  OUT/root.key      signs the next trust roots: keep it offline, never give it to the hub
+  OUT/trust.json    the trust root: public; agents pin its digest
+  OUT/hub/          copy it to the hub's data folder, then delete it here
+
+The fleet's name is final. Level is signed, witnessed, authored or reproduced; signed if not said.
+With --repo a cluster's environment is its label \"env\".")]
+    Init {
+        /// The fleet's name: a-z, 0-9 and "-". It can't be changed later.
+        #[arg(long, value_name = "NAME")]
+        fleet: String,
+        /// Folder to write to; it must be new or empty.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Take the clusters and their environments from this fleet repository.
+        #[arg(long, value_name = "PATH")]
+        repo: Option<PathBuf>,
+        /// A cluster, its environment and level; may be said often, and beside --repo.
+        #[arg(
+            long,
+            value_name = "NAME=ENV[:LEVEL]",
+            required_unless_present = "repo"
+        )]
+        cluster: Vec<String>,
+        /// Whose the root key is, for people to read.
+        #[arg(long, value_name = "TEXT", default_value = "operator")]
+        owner: String,
+    },
+    /// Check a trust root and show what it says.
+    #[command(after_help = "\
+Examples:
+  countersign trust show keys/trust.json
+  countersign trust show trust.json --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+The answer is no (exit code 1) if its signatures or its digest are not right.")]
+    Show {
+        /// The document.
+        file: PathBuf,
+        /// The digest that it must have.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Option<Digest>,
+        /// Form of the output.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Form,
+    },
+}
+
+/// Runs it.
+pub fn run(args: &TrustArgs) -> Result<(), Failure> {
+    match &args.what {
+        What::Init {
+            fleet,
+            out,
+            repo,
+            cluster,
+            owner,
+        } => {
+            let clusters = clusters(repo.as_deref(), cluster)?;
+            init(fleet, out, clusters, owner)
+        }
+        What::Show {
+            file,
+            digest,
+            output,
+        } => show(file, digest.as_ref(), *output),
+    }
+}
+
+/// The clusters of a repository and of the arguments; the arguments win.
+fn clusters(
+    repo: Option<&Path>,
+    said: &[String],
+) -> Result<BTreeMap<String, ClusterTrust>, Failure> {
+    let mut clusters = match repo {
+        Some(path) => of_repository(path)?,
+        None => BTreeMap::new(),
+    };
+    for text in said {
+        let (name, trust) = parse_cluster(text)?;
+        clusters.insert(name, trust);
+    }
+    if clusters.is_empty() {
+        return Err(Failure::Mistake(
+            "no cluster: name one with --cluster NAME=ENV, or a repository with a folder clusters/"
+                .to_owned(),
+        ));
+    }
+    Ok(clusters)
+}
+
+fn of_repository(path: &Path) -> Result<BTreeMap<String, ClusterTrust>, Failure> {
+    let fault =
+        |error: &dyn std::fmt::Display| Failure::Mistake(format!("{}: {error}", path.display()));
+    let tree = WorkTree::open(path).map_err(|e| fault(&e))?;
+    let (fleet, _) = load(&tree).map_err(|e| fault(&e))?;
+    if let Some((name, mistakes)) = fleet.broken_clusters.iter().next() {
+        let first = mistakes
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        return Err(Failure::Mistake(format!(
+            "cluster {} has a mistake: {}; `countersign lint` shows all",
+            safe(name),
+            safe(&first)
+        )));
+    }
+    let mut clusters = BTreeMap::new();
+    for (name, cluster) in &fleet.clusters {
+        let environment = cluster.labels.get("env").ok_or_else(|| {
+            Failure::Mistake(format!(
+                "clusters/{name} has no label \"env\"; write it in clusters/{name}/cluster.yaml, or say --cluster {name}=ENV without --repo"
+            ))
+        })?;
+        let level = fleet
+            .levels
+            .get(environment)
+            .copied()
+            .map_or_else(Level::default, asked);
+        clusters.insert(
+            name.clone(),
+            ClusterTrust {
+                environment: environment.clone(),
+                level,
+            },
+        );
+    }
+    Ok(clusters)
+}
+
+/// The level that a fleet's own files ask for.
+const fn asked(level: document::Level) -> Level {
+    match level {
+        document::Level::Signed => Level::Signed,
+        document::Level::Witnessed => Level::Witnessed,
+        document::Level::Authored => Level::Authored,
+        document::Level::Reproduced => Level::Reproduced,
+    }
+}
+
+/// Reads NAME=ENV[:LEVEL].
+fn parse_cluster(text: &str) -> Result<(String, ClusterTrust), Failure> {
+    let mistake =
+        |why: &dyn std::fmt::Display| Failure::Mistake(format!("--cluster {}: {why}", safe(text)));
+    let (cluster, rest) = text
+        .split_once('=')
+        .ok_or_else(|| mistake(&"must be NAME=ENV[:LEVEL]"))?;
+    let (environment, level) = match rest.split_once(':') {
+        Some((environment, level)) => (
+            environment,
+            level.parse::<Level>().map_err(|e| mistake(&e))?,
+        ),
+        None => (rest, Level::default()),
+    };
+    name::check("cluster", cluster).map_err(|e| mistake(&e))?;
+    name::check("environment", environment).map_err(|e| mistake(&e))?;
+    let trust = ClusterTrust {
+        environment: environment.to_owned(),
+        level,
+    };
+    Ok((cluster.to_owned(), trust))
+}
+
+fn init(
+    fleet: &str,
+    out: &Path,
+    clusters: BTreeMap<String, ClusterTrust>,
+    owner: &str,
+) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    name::check("fleet", fleet).map_err(|e| Failure::Mistake(format!("--fleet: {e}")))?;
+    let authority = authority::make(fleet, now)?;
+    let environments: Vec<String> = clusters
+        .values()
+        .map(|trust| trust.environment.clone())
+        .collect();
+    let names: Vec<String> = clusters.keys().cloned().collect();
+    let first = FirstRoot {
+        fleet: fleet.to_owned(),
+        issued: now.round(jiff::Unit::Second).unwrap_or(now).to_string(),
+        owner: owner.to_owned(),
+        hub_ca: authority.fingerprint,
+        clusters,
+    };
+    let material = first
+        .make(&ring::rand::SystemRandom::new())
+        .map_err(|e| Failure::Mistake(e.to_string()))?;
+    let trust = material.trust.bytes();
+    let digest = Digest::of(trust);
+
+    let folder = files::Folder::create(out)?;
+    folder.secret("root.key", material.root_key.as_bytes())?;
+    folder.public("trust.json", trust)?;
+    folder.folder("hub")?;
+    folder.folder("hub/keys")?;
+    folder.public("hub/trust.json", trust)?;
+    for (environment, key) in &material.sealer_keys {
+        folder.secret(
+            &format!("hub/keys/sealer-{environment}.key"),
+            key.as_bytes(),
+        )?;
+    }
+    folder.secret("hub/keys/hub-ca.key", authority.key.as_bytes())?;
+    folder.public("hub/keys/hub-ca.crt", authority.certificate.as_bytes())?;
+    folder.sync()?;
+
+    let mut seen = environments;
+    seen.sort();
+    seen.dedup();
+    print!("{}", told(fleet, out, &digest, &names, &seen));
+    Ok(())
+}
+
+fn told(
+    fleet: &str,
+    out: &Path,
+    digest: &Digest,
+    clusters: &[String],
+    environments: &[String],
+) -> String {
+    let out = safe(&out.display().to_string());
+    let next = clusters.first().map_or("NAME", String::as_str);
+    format!(
+        "Trust root of fleet {fleet}, version 1: sha256:{digest}\n\
+         Clusters: {clusters}. Environments: {environments}.\n\n\
+         \x20 {out}/root.key     keep it with you, offline: it signs the next trust roots\n\
+         \x20 {out}/trust.json   public; agents pin its digest\n\
+         \x20 {out}/hub/         copy it into the hub's data folder, then delete it here:\n\
+         \x20                      cp -r {out}/hub/. DATA/ && rm -r {out}/hub\n\n\
+         Then start the hub and let a cluster join:\n\
+         \x20 countersign-hub serve --repo URL --data DATA\n\
+         \x20 countersign cluster add {next} --data DATA\n",
+        clusters = clusters.join(", "),
+        environments = environments.join(", "),
+    )
+}
+
+fn show(file: &Path, digest: Option<&Digest>, form: Form) -> Result<(), Failure> {
+    let bytes = std::fs::read(file).map_err(|e| Failure::file(file, &e))?;
+    let verified = match digest {
+        Some(digest) => VerifiedRoot::pinned(&bytes, digest, &RingVerifier),
+        None => VerifiedRoot::parse(&bytes, &RingVerifier),
+    };
+    let root = verified.map_err(|refusal| {
+        Failure::Negative(format!(
+            "{}: {} ({})",
+            file.display(),
+            safe(&refusal.to_string()),
+            refusal.code()
+        ))
+    })?;
+    let mut out = std::io::stdout();
+    match form {
+        Form::Table => write(&mut out, &summary(&root)),
+        Form::Json | Form::Yaml => write_value(form, root.document(), &mut out),
+    }
+}
+
+fn summary(root: &VerifiedRoot) -> String {
+    let document = root.document();
+    let mut text = format!(
+        "Fleet    {}\nVersion  {}\nIssued   {}\nDigest   sha256:{}\nHub CA   sha256:{}\nRoot     {} of {} keys sign\n",
+        safe(&document.fleet),
+        document.version,
+        safe(&document.issued),
+        root.digest(),
+        document.hub_ca,
+        document.root.threshold,
+        document.root.keys.len(),
+    );
+    for key in &document.root.keys {
+        text.push_str(&format!("         {}  {}\n", key.key, safe(&key.name)));
+    }
+    for (environment, keys) in &document.sealers {
+        for key in keys {
+            text.push_str(&format!("Sealer   {}  {}\n", key.key, safe(environment)));
+        }
+    }
+    for (name, cluster) in &document.clusters {
+        text.push_str(&format!(
+            "Cluster  {}  {} ({})\n",
+            safe(name),
+            safe(&cluster.environment),
+            cluster.level
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_cluster_is_said_as_name_environment_and_level() {
+        let (name, trust) = parse_cluster("metal-fra=production:witnessed").unwrap();
+        assert_eq!(
+            (name.as_str(), trust.environment.as_str(), trust.level),
+            ("metal-fra", "production", Level::Witnessed)
+        );
+        assert_eq!(parse_cluster("a=b").unwrap().1.level, Level::Signed);
+        for bad in ["", "a", "a=", "=b", "a=b:best", "A=b", "a=b/c", "a=b:"] {
+            assert!(
+                matches!(parse_cluster(bad), Err(Failure::Mistake(_))),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_init_writes_verifies_and_its_keys_are_their_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("keys");
+        let clusters = clusters(None, &["metal-fra=production".into(), "lab=test".into()]).unwrap();
+        init("acme", &out, clusters.clone(), "zoe").unwrap();
+        let root = VerifiedRoot::parse(
+            &std::fs::read(out.join("trust.json")).unwrap(),
+            &RingVerifier,
+        )
+        .unwrap();
+        assert_eq!((root.fleet(), root.version()), ("acme", 1));
+        assert_eq!(root.document().clusters, clusters);
+        for secret in [
+            "root.key",
+            "hub/keys/sealer-production.key",
+            "hub/keys/sealer-test.key",
+            "hub/keys/hub-ca.key",
+        ] {
+            let mode = std::fs::metadata(out.join(secret))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{secret}");
+        }
+        let certificate = std::fs::read_to_string(out.join("hub/keys/hub-ca.crt")).unwrap();
+        let der = authority::der(&certificate).unwrap();
+        assert_eq!(Digest::of(&der), root.document().hub_ca);
+        assert!(
+            !out.join("hub/root.key").exists(),
+            "the root key never goes to the hub"
+        );
+        assert!(
+            matches!(
+                init("acme", &out, clusters, "zoe"),
+                Err(Failure::Mistake(_))
+            ),
+            "never over older keys"
+        );
+    }
+
+    #[test]
+    fn a_trust_root_that_was_changed_is_a_negative_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("keys");
+        init(
+            "acme",
+            &out,
+            clusters(None, &["a=b".into()]).unwrap(),
+            "zoe",
+        )
+        .unwrap();
+        let path = out.join("trust.json");
+        show(&path, None, Form::Table).unwrap();
+        let other = Digest::of(b"other");
+        assert!(matches!(
+            show(&path, Some(&other), Form::Table),
+            Err(Failure::Negative(_))
+        ));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] = if bytes[middle] == b'A' { b'B' } else { b'A' };
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(
+            show(&path, None, Form::Table),
+            Err(Failure::Negative(_))
+        ));
+        assert!(matches!(
+            show(&out.join("none"), None, Form::Table),
+            Err(Failure::Mistake(_))
+        ));
+    }
+}

@@ -1,0 +1,515 @@
+//! The sealer: one batch at a time, from states to heads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_ledger::claim::Claim;
+use countersign_ledger::dsse::{self, Envelope, Limits, PAYLOAD_TYPE};
+use countersign_ledger::key::{PublicKey, RingVerifier};
+use countersign_ledger::limits::SIGNATURES_MAX;
+use countersign_ledger::manifest::{Apps, Line, Section, SectionList};
+use countersign_ledger::statement::{Source, Statement};
+use countersign_ledger::trust::Roots;
+use countersign_ledger::{Digest, Refusal, bundle};
+use tokio::sync::Mutex;
+
+use super::batch::{self, Built};
+use super::recovery::{Record, RecordError};
+use super::statement::{self, Draft};
+use super::{Batch, Heads, OpenError, SealError, Sealed, Signer, SourceEntry, Unsealed, writer};
+use crate::store::index::{Index, IndexFault};
+use crate::store::{BlobError, Created, Store, staging_path, trust_path};
+
+/// What a sealer is made of.
+pub struct Parts {
+    /// The object store.
+    pub store: Store,
+    /// The index.
+    pub index: Arc<Index>,
+    /// The trust roots.
+    pub roots: Roots,
+    /// The sealer key of each environment.
+    pub signers: BTreeMap<String, Arc<dyn Signer>>,
+}
+
+/// Seals batches, and reads back what was sealed.
+pub struct Sealer {
+    store: Store,
+    index: Arc<Index>,
+    roots: Roots,
+    signers: BTreeMap<String, Arc<dyn Signer>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    record: Record,
+    /// Whether a claim's fate is not known, so that the record must be read again.
+    stopped: bool,
+}
+
+/// A sealed manifest, read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its section list.
+    pub list: SectionList,
+    /// All lines.
+    pub lines: Vec<Line>,
+    /// The apps.
+    pub apps: Apps,
+}
+
+impl Stored {
+    /// All blobs that it names, itself included.
+    #[must_use]
+    pub fn names(&self) -> Vec<Digest> {
+        batch::names(self.digest, &self.list, self.lines.iter())
+    }
+}
+
+impl Sealer {
+    /// Reads the record and begins where it ends.
+    pub async fn open(parts: Parts) -> Result<(Self, Heads), OpenError> {
+        let Parts {
+            store,
+            index,
+            roots,
+            signers,
+        } = parts;
+        check_signers(&roots, &signers)?;
+        for root in roots.iter() {
+            let bytes = Bytes::copy_from_slice(root.bytes());
+            if store.create(&trust_path(root.version()), bytes).await? != Created::Ours {
+                return Err(OpenError::TrustRootConflict(root.version()));
+            }
+        }
+        let record = recover(&store, &index, &roots).await?;
+        let heads = record.heads.clone();
+        let state = Mutex::new(State {
+            record,
+            stopped: false,
+        });
+        Ok((
+            Self {
+                store,
+                index,
+                roots,
+                signers,
+                state,
+            },
+            heads,
+        ))
+    }
+
+    /// Seals one commit's batch: its `source` entry, then a `desired` entry for each of `states` that changed. When it
+    /// returns, the batch is part of the record and survives everything that the store survives.
+    ///
+    /// # Cancel safety
+    /// Dropped before the claim is written, nothing has happened. Dropped while it is written, the sealer stops
+    /// ([`SealError::Stopped`]), because its record may lag.
+    pub async fn seal(
+        &self,
+        source: SourceEntry,
+        states: Vec<Unsealed>,
+    ) -> Result<Batch, SealError> {
+        let mut state = self.state.lock().await;
+        if state.stopped {
+            return Err(SealError::Stopped);
+        }
+        self.check_clusters(&states)?;
+        let trust_root = self.roots.newest().version();
+        let built = build(states).await?;
+        let built: Vec<Built> = built
+            .into_iter()
+            .filter(|built| {
+                let head = state.record.heads.get(&built.cluster);
+                statement::is_needed(head.map(Arc::as_ref), &built.manifest.digest(), trust_root)
+            })
+            .collect();
+
+        let mut entries = Vec::with_capacity(built.len() + 1);
+        let (commit, leaf) = self.source_entry(source, &mut entries).await?;
+        if entries.is_empty() && built.is_empty() {
+            return Ok(Batch {
+                claim: None,
+                source: leaf,
+                sealed: Vec::new(),
+            });
+        }
+        for built in &built {
+            entries.push(
+                self.desired_entry(built, &state.record, &commit, leaf)
+                    .await?,
+            );
+        }
+        let mut filed = Vec::new();
+        let mut likely = Vec::with_capacity(built.len());
+        for built in &built {
+            let before = self.list_before(&state.record, &built.cluster).await?;
+            likely.push(self.write_blobs(built, before.as_ref(), &mut filed).await?);
+        }
+
+        let staging = bundle::encode(entries.iter().map(Bytes::as_ref)).map_err(|error| {
+            RecordError::Bundle {
+                number: state.record.next,
+                error,
+            }
+        })?;
+        let staging = Bytes::from(staging);
+        let claim = state.record.claim(Digest::of(&staging));
+        let claim_bytes = Bytes::from(claim.bytes());
+        // Nothing is claimed that could not be replayed.
+        let mut record = state.record.clone();
+        let replayed = record.replay(&claim_bytes, &staging, &self.roots, &RingVerifier)?;
+        writer::stage(&self.store, staging).await?;
+
+        // From here until the end the fate of the claim is open; if this future is dropped, it stays open.
+        state.stopped = true;
+        writer::claim(&self.store, claim.number, claim_bytes).await?;
+        self.index
+            .file(replayed.number, &replayed.digest, &replayed.entries, &filed)
+            .map_err(|fault| SealError::NotFiled {
+                number: replayed.number,
+                fault,
+            })?;
+        state.record = record;
+        state.stopped = false;
+
+        let sealed = built.into_iter().zip(likely).filter_map(|(built, likely)| {
+            let head = Arc::clone(state.record.heads.get(&built.cluster)?);
+            let section_list = Bytes::copy_from_slice(built.manifest.list_bytes());
+            Some(Sealed {
+                head,
+                section_list,
+                likely,
+                names: built.names(),
+            })
+        });
+        Ok(Batch {
+            claim: Some(claim.number),
+            source: leaf,
+            sealed: sealed.collect(),
+        })
+    }
+
+    /// The heads of all clusters.
+    pub async fn heads(&self) -> Heads {
+        self.state.lock().await.record.heads.clone()
+    }
+
+    /// Envelopes of `cluster` above a generation, ascending, at most `max`.
+    pub fn chain(&self, cluster: &str, above: u64, max: usize) -> Result<Vec<Bytes>, IndexFault> {
+        self.index.chain(cluster, above, max)
+    }
+
+    /// A blob by its digest.
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, BlobError> {
+        self.store.blob(digest).await
+    }
+
+    /// The section list with this digest, the manifest's.
+    pub async fn section_list(&self, manifest: &Digest) -> Result<Option<SectionList>, SealError> {
+        let Some(bytes) = self.store.blob(manifest).await? else {
+            return Ok(None);
+        };
+        Ok(Some(SectionList::parse(&bytes).map_err(Refusal::from)?))
+    }
+
+    /// The whole manifest with this digest: what a cluster's head says that it runs.
+    pub async fn manifest(&self, manifest: &Digest) -> Result<Option<Stored>, SealError> {
+        let Some(list) = self.section_list(manifest).await? else {
+            return Ok(None);
+        };
+        let missing = |digest: Digest| SealError::Head(Refusal::BlobMissing { digest });
+        let apps = self
+            .store
+            .blob(&list.apps)
+            .await?
+            .ok_or_else(|| missing(list.apps))?;
+        let apps = Apps::parse(&apps).map_err(Refusal::from)?;
+        let mut lines = Vec::new();
+        for named in &list.sections {
+            let bytes = self
+                .store
+                .blob(&named.digest)
+                .await?
+                .ok_or_else(|| missing(named.digest))?;
+            lines.extend(
+                Section::parse(&named.prefix, &bytes)
+                    .map_err(Refusal::from)?
+                    .into_lines(),
+            );
+        }
+        Ok(Some(Stored {
+            digest: *manifest,
+            list,
+            lines,
+            apps,
+        }))
+    }
+
+    /// The newest `source` entry: the commit that the hub saw last.
+    pub fn last_source(&self) -> Result<Option<Source>, SealError> {
+        let Some((_, bytes)) = self.index.last_source()? else {
+            return Ok(None);
+        };
+        let envelope = Envelope::parse(&bytes, &Limits::entry()).map_err(Refusal::from)?;
+        match Statement::parse(envelope.payload()).map_err(Refusal::from)? {
+            Statement::Source(source) => Ok(Some(source)),
+            Statement::Desired(_) => Ok(None),
+        }
+    }
+
+    fn check_clusters(&self, states: &[Unsealed]) -> Result<(), SealError> {
+        let mut seen = BTreeSet::new();
+        for state in states {
+            let cluster = &state.cluster;
+            if !seen.insert(cluster) {
+                return Err(SealError::ClusterTwice(cluster.clone()));
+            }
+            let trust = self
+                .roots
+                .newest()
+                .cluster(cluster)
+                .map_err(|_| SealError::ClusterUnknown(cluster.clone()))?;
+            if trust.environment != state.environment {
+                let (want, got) = (trust.environment.clone(), state.environment.clone());
+                return Err(SealError::Environment {
+                    cluster: cluster.clone(),
+                    want,
+                    got,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The commit and the leaf hash of its `source` entry, which is added to `entries` if it is new.
+    async fn source_entry(
+        &self,
+        source: SourceEntry,
+        entries: &mut Vec<Bytes>,
+    ) -> Result<(String, Digest), SealError> {
+        let source = match source {
+            SourceEntry::Known { commit } => {
+                let known = self.index.source(&commit)?;
+                let (leaf, _) = known.ok_or_else(|| SealError::SourceUnknown(commit.clone()))?;
+                return Ok((commit, leaf));
+            }
+            SourceEntry::Moved(source) => source,
+        };
+        let want = self.roots.newest().fleet();
+        if source.fleet != want {
+            return Err(SealError::Fleet {
+                want: want.to_owned(),
+                got: source.fleet,
+            });
+        }
+        let of = || "source".to_owned();
+        let payload = source
+            .payload()
+            .map_err(|error| SealError::Statement { of: of(), error })?;
+        // Every environment's agents and auditors can check it: each sealer signs.
+        let environments: Vec<&String> = self.signers.keys().collect();
+        let envelope = self.sign(of(), &payload, &environments).await?;
+        let leaf = envelope.leaf_hash();
+        entries.push(Bytes::copy_from_slice(envelope.bytes()));
+        Ok((source.new, leaf))
+    }
+
+    async fn desired_entry(
+        &self,
+        built: &Built,
+        record: &Record,
+        commit: &str,
+        source: Digest,
+    ) -> Result<Bytes, SealError> {
+        let root = self.roots.newest();
+        let draft = Draft {
+            fleet: root.fleet(),
+            cluster: &built.cluster,
+            environment: &built.environment,
+            manifest: built.manifest.digest(),
+            commit,
+            source,
+            renderer: &built.renderer,
+            admission: &built.admission,
+            ring: &built.ring,
+            trust_root: root.version(),
+            permits: &built.permits,
+        };
+        let cluster = || built.cluster.clone();
+        let head = record.heads.get(&built.cluster).map(Arc::as_ref);
+        let desired =
+            statement::next(&draft, head).ok_or_else(|| SealError::GenerationsUsedUp(cluster()))?;
+        let payload = desired.payload().map_err(|error| SealError::Statement {
+            of: cluster(),
+            error,
+        })?;
+        let envelope = self
+            .sign(cluster(), &payload, &[&built.environment])
+            .await?;
+        Ok(Bytes::copy_from_slice(envelope.bytes()))
+    }
+
+    async fn sign(
+        &self,
+        of: String,
+        payload: &[u8],
+        environments: &[&String],
+    ) -> Result<Envelope, SealError> {
+        let message = dsse::pae(PAYLOAD_TYPE, payload);
+        let mut signatures: Vec<(PublicKey, [u8; 64])> = Vec::with_capacity(environments.len());
+        for environment in environments {
+            // `open` has seen to it that each environment of the trust root has one.
+            let Some(signer) = self.signers.get(*environment) else {
+                continue;
+            };
+            let signed = signer.sign(&message).await;
+            let signature = signed.map_err(|fault| SealError::Sign {
+                environment: (*environment).clone(),
+                fault,
+            })?;
+            signatures.push((signer.public(), signature));
+        }
+        let envelope = Envelope::assemble(PAYLOAD_TYPE, payload, &signatures);
+        Envelope::parse(envelope.bytes(), &Limits::entry())
+            .map_err(|error| SealError::Envelope { of, error })
+    }
+
+    async fn list_before(
+        &self,
+        record: &Record,
+        cluster: &str,
+    ) -> Result<Option<SectionList>, SealError> {
+        match record.heads.get(cluster) {
+            Some(head) => self.section_list(&head.desired.manifest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes all blobs of a state that are new; adds to `filed` what lies in the store then; returns what an agent is
+    /// likely to lack.
+    async fn write_blobs(
+        &self,
+        built: &Built,
+        before: Option<&SectionList>,
+        filed: &mut Vec<Digest>,
+    ) -> Result<Vec<(Digest, Bytes)>, SealError> {
+        let elsewhere = self.index.unknown_blobs(built.elsewhere.iter().copied())?;
+        if let Some(digest) = writer::missing(&self.store, elsewhere.clone()).await? {
+            return Err(SealError::BlobMissing {
+                cluster: built.cluster.clone(),
+                digest,
+            });
+        }
+        let mut new = built.parts(before);
+        let unknown = self.index.unknown_blobs(built.given.keys().copied())?;
+        new.extend(
+            unknown
+                .iter()
+                .filter_map(|digest| Some((*digest, built.given.get(digest)?.clone()))),
+        );
+        writer::put_blobs(
+            &self.store,
+            new.iter().map(|(_, bytes)| bytes.clone()).collect(),
+        )
+        .await?;
+        filed.extend(elsewhere);
+        filed.extend(unknown);
+        Ok(new)
+    }
+}
+
+/// Builds manifests on a thread where they block nobody.
+async fn build(states: Vec<Unsealed>) -> Result<Vec<Built>, SealError> {
+    let build = move || states.into_iter().map(batch::build).collect();
+    tokio::task::spawn_blocking(build)
+        .await
+        .map_err(|_| SealError::Cut)?
+}
+
+fn check_signers(
+    roots: &Roots,
+    signers: &BTreeMap<String, Arc<dyn Signer>>,
+) -> Result<(), OpenError> {
+    let root = roots.newest();
+    let sealers = &root.document().sealers;
+    if sealers.len() > SIGNATURES_MAX {
+        return Err(OpenError::TooManyEnvironments {
+            got: sealers.len(),
+            max: SIGNATURES_MAX,
+        });
+    }
+    for environment in sealers.keys() {
+        if !signers.contains_key(environment) {
+            return Err(OpenError::SignerMissing(environment.clone()));
+        }
+    }
+    for (environment, signer) in signers {
+        let key = signer.public();
+        if !root.sealers(environment).any(|listed| *listed == key) {
+            return Err(OpenError::SignerUnknown {
+                environment: environment.clone(),
+                key,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Reads all claims that the index does not have yet.
+async fn recover(store: &Store, index: &Index, roots: &Roots) -> Result<Record, OpenError> {
+    let mut record = resume(store, index).await?;
+    let after = record
+        .next
+        .checked_sub(1)
+        .map(|number| format!("{number:020}"))
+        .unwrap_or_default();
+    for name in store.list("claims", &after).await? {
+        let number = record.next;
+        let path = Claim::path(number);
+        let Some(later) = name.parse::<u64>().ok().filter(|_| path.ends_with(&name)) else {
+            return Err(RecordError::Gap {
+                number,
+                later: name.parse().unwrap_or(u64::MAX),
+            }
+            .into());
+        };
+        let Some(bytes) = store.get(&path).await? else {
+            return Err(RecordError::Gap { number, later }.into());
+        };
+        let staging = record.read_claim(&bytes)?.staging;
+        let Some(staged) = store.get(&staging_path(&staging)).await? else {
+            return Err(RecordError::StagingMissing { number, staging }.into());
+        };
+        let replayed = record.replay(&bytes, &staged, roots, &RingVerifier)?;
+        index.file(replayed.number, &replayed.digest, &replayed.entries, &[])?;
+    }
+    Ok(record)
+}
+
+/// The record as the index has it. A store that lost or changed a claim that the index has seen is refused: whoever
+/// means it (another store) deletes the index.
+async fn resume(store: &Store, index: &Index) -> Result<Record, OpenError> {
+    let Some((number, digest)) = index.last_claim()? else {
+        return Ok(Record::default());
+    };
+    match store.get(&Claim::path(number)).await? {
+        None => return Err(RecordError::SetBack { number }.into()),
+        Some(bytes) if Digest::of(&bytes) != digest => {
+            return Err(RecordError::Rewritten { number }.into());
+        }
+        Some(_) => {}
+    }
+    match Record::resume(Some((number, digest)), index.heads()?) {
+        Ok(record) => Ok(record),
+        Err(problem) => {
+            tracing::warn!(%problem, "the index is damaged; it is made anew");
+            index.clear()?;
+            Ok(Record::default())
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What can be made again: which envelopes each cluster has, in SQLite. Filled by replaying claims, by one writer; if it
+//! is lost, it is filled again.
+//!
+//! The one exception are the salts of Secrets: without them every Secret is encrypted anew once, and nothing else is lost.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use countersign_ledger::secret::Commitment;
+use countersign_ledger::{Digest, ObjectId};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+/// The index failed: the disk is full, or the file is damaged. Deleting the file makes it anew.
+#[derive(Debug, thiserror::Error)]
+#[error("index: {0}")]
+pub struct IndexFault(#[from] rusqlite::Error);
+
+/// An entry as it is filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filed {
+    /// A `source` entry: its commit and leaf hash.
+    Source {
+        /// The new commit.
+        commit: String,
+        /// The entry's leaf hash.
+        leaf: Digest,
+        /// The envelope.
+        envelope: Bytes,
+    },
+    /// A `desired` entry.
+    Desired {
+        /// The cluster.
+        cluster: String,
+        /// Its generation.
+        generation: u64,
+        /// The envelope.
+        envelope: Bytes,
+    },
+}
+
+/// An encrypted Secret that can be used again while its content stays the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The salt inside the ciphertext.
+    pub salt: [u8; 32],
+    /// The recipient that it is encrypted to.
+    pub recipient: String,
+    /// Digest of the ciphertext.
+    pub blob: Digest,
+    /// Its length.
+    pub bytes: u64,
+    /// The commitment to the content.
+    pub commitment: Commitment,
+}
+
+/// The index.
+pub struct Index {
+    connection: Mutex<Connection>,
+}
+
+/// Raised when a table changes: an index of another layout is made anew.
+const LAYOUT: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL);
+    CREATE TABLE envelope (cluster TEXT NOT NULL, generation INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (cluster, generation)) WITHOUT ROWID;
+    CREATE TABLE source (leaf BLOB PRIMARY KEY, number INTEGER NOT NULL, git_commit TEXT NOT NULL, bytes BLOB NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX source_by_commit ON source (git_commit, number);
+    CREATE TABLE blob (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
+        recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
+        PRIMARY KEY (cluster, object)) WITHOUT ROWID;
+";
+
+const DROP: &str =
+    "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
+    DROP TABLE IF EXISTS blob;";
+
+impl Index {
+    /// Opens the index at `path`, a file that only its owner may read.
+    pub fn open(path: &Path) -> Result<Self, IndexFault> {
+        let connection = Connection::open(path)?;
+        restrict(path);
+        // A lost tail is replayed from the claims: the index needs order, not an fsync a write.
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Self::with(connection)
+    }
+
+    /// An index that is gone with the process.
+    pub fn in_memory() -> Result<Self, IndexFault> {
+        Self::with(Connection::open_in_memory()?)
+    }
+
+    fn with(connection: Connection) -> Result<Self, IndexFault> {
+        let layout: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let index = Self {
+            connection: Mutex::new(connection),
+        };
+        if layout != LAYOUT {
+            index.clear()?;
+        }
+        Ok(index)
+    }
+
+    /// A panic while the lock was held left no half-written state: all writes are transactions.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all that can be replayed.
+    pub fn clear(&self) -> Result<(), IndexFault> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(DROP)?;
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", LAYOUT)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// The last claim that was filed.
+    pub fn last_claim(&self) -> Result<Option<(u64, Digest)>, IndexFault> {
+        let sql = "SELECT number, digest FROM claim ORDER BY number DESC LIMIT 1";
+        let read = |row: &Row<'_>| Ok((number(row, 0)?, digest(row, 1)?));
+        Ok(self.lock().query_row(sql, [], read).optional()?)
+    }
+
+    /// Files a claim with its entries, and blobs that are known to lie in the store.
+    pub fn file(
+        &self,
+        number: u64,
+        claim: &Digest,
+        entries: &[Filed],
+        blobs: &[Digest],
+    ) -> Result<(), IndexFault> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO claim VALUES (?1, ?2)",
+            params![int(number), claim.as_bytes()],
+        )?;
+        for entry in entries {
+            match entry {
+                Filed::Source {
+                    commit,
+                    leaf,
+                    envelope,
+                } => transaction.execute(
+                    "INSERT OR IGNORE INTO source VALUES (?1, ?2, ?3, ?4)",
+                    params![leaf.as_bytes(), int(number), commit, envelope.as_ref()],
+                )?,
+                Filed::Desired {
+                    cluster,
+                    generation,
+                    envelope,
+                } => transaction.execute(
+                    "INSERT INTO envelope VALUES (?1, ?2, ?3)",
+                    params![cluster, int(*generation), envelope.as_ref()],
+                )?,
+            };
+        }
+        {
+            let mut insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO blob VALUES (?1)")?;
+            for blob in blobs {
+                insert.execute(params![blob.as_bytes()])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Envelopes of `cluster` above a generation, ascending, at most `max`.
+    pub fn chain(&self, cluster: &str, above: u64, max: usize) -> Result<Vec<Bytes>, IndexFault> {
+        let connection = self.lock();
+        let sql = "SELECT bytes FROM envelope WHERE cluster = ?1 AND generation > ?2 ORDER BY generation LIMIT ?3";
+        let mut select = connection.prepare_cached(sql)?;
+        let rows = select.query_map(params![cluster, int(above), int(max as u64)], |row| {
+            bytes(row, 0)
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest envelope of each cluster.
+    pub fn heads(&self) -> Result<Vec<Bytes>, IndexFault> {
+        let connection = self.lock();
+        let sql = "SELECT e.bytes FROM envelope e JOIN (SELECT cluster, max(generation) AS generation FROM envelope
+            GROUP BY cluster) h ON e.cluster = h.cluster AND e.generation = h.generation";
+        let mut select = connection.prepare_cached(sql)?;
+        let rows = select.query_map([], |row| bytes(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest `source` entry of `commit`: its leaf hash and envelope.
+    pub fn source(&self, commit: &str) -> Result<Option<(Digest, Bytes)>, IndexFault> {
+        let sql =
+            "SELECT leaf, bytes FROM source WHERE git_commit = ?1 ORDER BY number DESC LIMIT 1";
+        let read = |row: &Row<'_>| Ok((digest(row, 0)?, bytes(row, 1)?));
+        Ok(self
+            .lock()
+            .query_row(sql, params![commit], read)
+            .optional()?)
+    }
+
+    /// The newest `source` entry: what the hub last saw.
+    pub fn last_source(&self) -> Result<Option<(Digest, Bytes)>, IndexFault> {
+        let sql = "SELECT leaf, bytes FROM source ORDER BY number DESC LIMIT 1";
+        let read = |row: &Row<'_>| Ok((digest(row, 0)?, bytes(row, 1)?));
+        Ok(self.lock().query_row(sql, [], read).optional()?)
+    }
+
+    /// Those of `blobs` that are not known to lie in the store.
+    pub fn unknown_blobs(
+        &self,
+        blobs: impl IntoIterator<Item = Digest>,
+    ) -> Result<Vec<Digest>, IndexFault> {
+        let connection = self.lock();
+        let mut select = connection.prepare_cached("SELECT 1 FROM blob WHERE digest = ?1")?;
+        let mut unknown = Vec::new();
+        for blob in blobs {
+            if !select.exists(params![blob.as_bytes()])? {
+                unknown.push(blob);
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// The ciphertext that is kept for a Secret.
+    pub fn kept(&self, cluster: &str, object: &ObjectId) -> Result<Option<Kept>, IndexFault> {
+        let sql = "SELECT salt, recipient, blob, bytes, commitment FROM salt WHERE cluster = ?1 AND object = ?2";
+        let read = |row: &Row<'_>| {
+            Ok(Kept {
+                salt: row.get(0)?,
+                recipient: row.get(1)?,
+                blob: digest(row, 2)?,
+                bytes: number(row, 3)?,
+                commitment: Commitment::from_digest(digest(row, 4)?),
+            })
+        };
+        Ok(self
+            .lock()
+            .query_row(sql, params![cluster, object.to_string()], read)
+            .optional()?)
+    }
+
+    /// Keeps the ciphertext of a Secret, for the one before.
+    pub fn keep(&self, cluster: &str, object: &ObjectId, kept: &Kept) -> Result<(), IndexFault> {
+        let values = params![
+            cluster,
+            object.to_string(),
+            kept.salt,
+            kept.recipient,
+            kept.blob.as_bytes(),
+            int(kept.bytes),
+            kept.commitment.digest().as_bytes()
+        ];
+        self.lock().execute(
+            "INSERT OR REPLACE INTO salt VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            values,
+        )?;
+        Ok(())
+    }
+}
+
+/// SQLite's integers are signed; no number here ever comes near the difference.
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    row.get(column).map(Digest::from_bytes)
+}
+
+fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+    row.get::<_, Vec<u8>>(column).map(Bytes::from)
+}
+
+/// Salts lie here: nobody else may read it. A file system without modes has none to set.
+fn restrict(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)) {
+        tracing::warn!(path = %path.display(), %error, "the index may be read by others");
+    }
+}

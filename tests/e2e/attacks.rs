@@ -1,0 +1,253 @@
+//! Somebody in the hub's place, with its TLS keys but no sealer key: each attack refused by name, the cluster untouched,
+//! the last good state still healed.
+
+use std::{path::Path, time::Duration};
+
+use countersign_ledger::{digest::Digest, dsse, key::FileKey, statement::Statement};
+use countersign_proto::agent::v1::{Blob, Head};
+use countersign_tests::{
+    rogue::{Forgery, Rogue, entries, forge},
+    until,
+};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::fixture::{ONE, Stand, config_map};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
+    let mut stand = Stand::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
+    stand
+        .push(&[("clusters/one/a.yaml", &config_map("a", "v", "2"))])
+        .await;
+    let seen = envelopes(&stand.world.hub.data());
+    assert_eq!(seen.len(), 2);
+    // Two more that the agent never gets from the hub.
+    stand.agent.process.kill().unwrap();
+    for value in ["3", "4"] {
+        stand
+            .world
+            .push_files(
+                &[("clusters/one/a.yaml", &config_map("a", "v", value))],
+                "unseen",
+            )
+            .unwrap();
+        let wanted = value.parse::<u64>().unwrap();
+        until("it is sealed", LIMIT, async || {
+            let cluster = stand.world.operator.cluster(ONE).await?;
+            anyhow::ensure!(
+                cluster.summary.generation_sealed == wanted,
+                "{:?}",
+                cluster.summary
+            );
+            Ok(())
+        })
+        .await;
+    }
+    let all = envelopes(&stand.world.hub.data());
+    let blobs = blobs(&stand.world.hub.data());
+    stand.world.hub.process.kill().unwrap();
+    stand.agent.restart().unwrap();
+
+    let key = FileKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let loot = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "loot", "namespace": "default"}, "data": {"v": "stolen"}});
+    let forged = forge(&seen[1], &loot, &key).unwrap();
+    let tampered_envelope = {
+        let mut bytes = all[2].clone();
+        let at = bytes.len() / 2;
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        bytes
+    };
+    let tampered_blobs: Vec<Blob> = blobs
+        .iter()
+        .cloned()
+        .map(|mut blob| {
+            let mut content = blob.content.to_vec();
+            if let Some(last) = content.last_mut() {
+                *last ^= 1;
+            }
+            blob.content = content.into();
+            blob
+        })
+        .collect();
+
+    for (attack, head, blobs, refusals) in [
+        (
+            "a forged state",
+            forged.head,
+            forged.blobs,
+            &["SIGNATURE_INVALID"][..],
+        ),
+        (
+            "an old state again",
+            head(&all[..1]),
+            blobs.clone(),
+            &["REPLAYED"],
+        ),
+        (
+            "a state with a gap before it",
+            head(&all[3..]),
+            blobs.clone(),
+            &["SKIPPED"],
+        ),
+        (
+            "an envelope with one letter changed",
+            head(&[tampered_envelope]),
+            blobs.clone(),
+            &[
+                "SIGNATURE_INVALID",
+                "ENVELOPE_MALFORMED",
+                "STATEMENT_MALFORMED",
+            ],
+        ),
+        (
+            "a genuine state with other blobs",
+            head(&all[2..3]),
+            tampered_blobs,
+            &["BLOB_TAMPERED", "MANIFEST_MISMATCH", "BLOB_LENGTH"],
+        ),
+        (
+            "no statement at all",
+            head(&[b"{}".to_vec()]),
+            Vec::new(),
+            &["ENVELOPE_MALFORMED"],
+        ),
+    ] {
+        let rogue = Rogue::start(
+            stand.world.hub.agents(),
+            &stand.world.trust.hub_keys(),
+            head,
+            blobs,
+        )
+        .await
+        .unwrap();
+        until(attack, LIMIT, async || {
+            let codes = rogue.refusals();
+            let expected = codes.iter().any(|code| refusals.contains(&code.as_str()));
+            if expected {
+                Ok(())
+            } else {
+                Err(format!("{codes:?}\n{}", stand.logs()))
+            }
+        })
+        .await;
+        rogue.leave().await;
+        assert_eq!(
+            stand.value("default", "a", "v").await.as_deref(),
+            Some("2"),
+            "{attack}"
+        );
+        assert_eq!(stand.value("default", "loot", "v").await, None, "{attack}");
+        heals(&stand).await;
+    }
+
+    // The real hub is back: what it sealed is taken.
+    stand.world.hub.restart().await.unwrap();
+    stand
+        .push(&[("clusters/one/a.yaml", &config_map("a", "v", "5"))])
+        .await;
+    assert_eq!(stand.value("default", "a", "v").await.as_deref(), Some("5"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_clusters_statement_is_refused() {
+    let mut stand = Stand::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
+    let genuine = envelopes(&stand.world.hub.data()).pop().unwrap();
+    let Forgery { head, blobs } = forge_for_other(&stand, &genuine);
+    stand.world.hub.process.kill().unwrap();
+    let rogue = Rogue::start(
+        stand.world.hub.agents(),
+        &stand.world.trust.hub_keys(),
+        head,
+        blobs,
+    )
+    .await
+    .unwrap();
+    until("it is refused", LIMIT, async || {
+        let codes = rogue.refusals();
+        if codes.iter().any(|code| code == "WRONG_CLUSTER") {
+            Ok(())
+        } else {
+            Err(format!("{codes:?}"))
+        }
+    })
+    .await;
+    rogue.leave().await;
+    heals(&stand).await;
+}
+
+/// A state for another cluster of the same environment, signed with the real sealer's key.
+fn forge_for_other(stand: &Stand, genuine: &[u8]) -> Forgery {
+    let envelope = dsse::Envelope::parse(genuine, &dsse::Limits::entry()).unwrap();
+    let Statement::Desired(mut desired) = Statement::parse(envelope.payload()).unwrap() else {
+        panic!("not a desired state");
+    };
+    desired.cluster = "two".to_owned();
+    desired.generation += 1;
+    desired.previous = Some(envelope.digest());
+    let pem =
+        std::fs::read_to_string(stand.world.trust.hub_keys().join("sealer-test.key")).unwrap();
+    let key = FileKey::from_pem(&pem).unwrap();
+    let signed = dsse::sign(dsse::PAYLOAD_TYPE, &desired.payload().unwrap(), &[&key]).unwrap();
+    Forgery {
+        head: head(&[signed.bytes().to_vec()]),
+        blobs: blobs(&stand.world.hub.data()),
+    }
+}
+
+async fn heals(stand: &Stand) {
+    let before = stand.value("default", "a", "v").await;
+    let patch = Patch::Merge(json!({"data": {"v": "hacked"}}));
+    stand
+        .config_maps("default")
+        .patch("a", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    until("the last good state is still healed", LIMIT, async || {
+        stand.value("default", "a", "v").await == before
+    })
+    .await;
+}
+
+fn head(envelopes: &[Vec<u8>]) -> Head {
+    Head {
+        envelopes: envelopes.iter().map(|bytes| bytes.clone().into()).collect(),
+        more: false,
+        attached: Vec::new(),
+    }
+}
+
+/// The envelopes of the cluster's states in a hub's store, by generation.
+fn envelopes(data: &Path) -> Vec<Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(data.join("store/staging")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.is_file() {
+            continue;
+        }
+        for entry in entries(&std::fs::read(path).unwrap()) {
+            let envelope = dsse::Envelope::parse(entry, &dsse::Limits::entry()).unwrap();
+            if let Statement::Desired(desired) = Statement::parse(envelope.payload()).unwrap() {
+                found.insert(desired.generation, entry.to_vec());
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Every blob of a hub's store.
+fn blobs(data: &Path) -> Vec<Blob> {
+    let mut found = Vec::new();
+    for folder in std::fs::read_dir(data.join("store/blobs")).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            let content = std::fs::read(file.unwrap().path()).unwrap();
+            found.push(Blob {
+                digest: Digest::of(&content).as_bytes().to_vec().into(),
+                content: content.into(),
+            });
+        }
+    }
+    found
+}

@@ -1,0 +1,178 @@
+//! Every kind of source, from a pushed commit to the cluster.
+
+use std::time::Duration;
+
+use countersign_tests::{cluster::Options, git::GitServer, hub::Hub, operator::Operator, until};
+
+use crate::fixture::{CLUSTER, ONE, Stand, config_map, plain_app};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_files_a_chart_and_a_kustomization_arrive_as_their_cluster_wants_them() {
+    let chart = "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata:\n  name: wallet\nspec:\n  source:\n    path: charts/wallet\n  render:\n    helm:\n      valueFiles: [\"values/{{ .cluster.labels.env }}.yaml\"]\n";
+    let kustomize = "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata:\n  name: odds\nspec:\n  source:\n    path: odds\n  render:\n    kustomize:\n      path: overlays/{{ .cluster.labels.env }}\n";
+    let stand = Stand::new(&[
+        ("clusters/one/own.yaml", &config_map("own", "from", "the cluster's folder")),
+        ("clusters/lobby.yaml", &plain_app("lobby", "apps/lobby")),
+        ("apps/lobby/a.yaml", &config_map("lobby", "from", "a plain file")),
+        ("clusters/wallet.yaml", chart),
+        ("charts/wallet/Chart.yaml", "apiVersion: v2\nname: wallet\nversion: 0.1.0\n"),
+        ("charts/wallet/values.yaml", "limit: 1\n"),
+        (
+            "charts/wallet/templates/a.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  limit: {{ .Values.limit | quote }}\n",
+        ),
+        ("values/test.yaml", "limit: 42\n"),
+        ("clusters/odds.yaml", kustomize),
+        ("odds/base/kustomization.yaml", "resources: [a.yaml]\n"),
+        ("odds/base/a.yaml", &config_map("odds", "feed", "primary")),
+        (
+            "odds/overlays/test/kustomization.yaml",
+            "resources: [../../base]\nnamePrefix: test-\n",
+        ),
+    ])
+    .await;
+    for (name, key, value) in [
+        ("own", "from", "the cluster's folder"),
+        ("lobby", "from", "a plain file"),
+        ("wallet", "limit", "42"),
+        ("test-odds", "feed", "primary"),
+    ] {
+        let seen = stand.value("default", name, key).await;
+        assert_eq!(seen.as_deref(), Some(value), "{name}");
+    }
+
+    stand.push(&[("values/test.yaml", "limit: 43\n")]).await;
+    let seen = stand.value("default", "wallet", "limit").await;
+    assert_eq!(
+        seen.as_deref(),
+        Some("43"),
+        "a values file alone changes the chart's objects"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let (token, secret) = (folder.path().join("token"), folder.path().join("secret"));
+    std::fs::write(&token, "open sesame").unwrap();
+    std::fs::write(&secret, "it is me").unwrap();
+
+    let repo = countersign_tests::git::GitRepo::new().unwrap();
+    let own = config_map("own", "v", "1");
+    let first = repo
+        .commit_files(&[CLUSTER, ("clusters/one/own.yaml", &own)], "the fleet")
+        .unwrap();
+    let bare = countersign_tests::git::GitRepo::bare("fleet").unwrap();
+    repo.push(&bare).unwrap();
+    let server = GitServer::start_with_token(bare.root(), "open sesame").unwrap();
+    let trust = countersign_tests::cli::Trust::init("test", &["one=test"]).unwrap();
+    let options = countersign_tests::hub::Options::new(server.url("fleet.git"), &trust).args([
+        "--git-token-file".into(),
+        token.into_os_string(),
+        "--webhook-github-secret-file".into(),
+        secret.into_os_string(),
+        "--webhook-repository".into(),
+        "casino/fleet".into(),
+        // Nothing is found by looking: only the webhook can wake it.
+        "--poll-seconds".into(),
+        "3600".into(),
+    ]);
+    let hub = Hub::start(options).await.unwrap();
+    let operator = Operator::of(&hub).unwrap();
+    seen(&operator, &first).await;
+
+    let second = repo
+        .commit_files(
+            &[("clusters/one/own.yaml", &config_map("own", "v", "2"))],
+            "two",
+        )
+        .unwrap();
+    repo.push(&bare).unwrap();
+    let body = serde_json::json!({
+        "ref": "refs/heads/main",
+        "after": second,
+        "repository": {"full_name": "casino/fleet"},
+    })
+    .to_string();
+    assert_eq!(
+        post(&hub, &body, "somebody else", "1").await,
+        401,
+        "a wrong signature"
+    );
+    assert_eq!(post(&hub, &body, "it is me", "2").await, 202);
+    seen(&operator, &second).await;
+}
+
+async fn seen(operator: &Operator, commit: &str) {
+    until("the hub has sealed the commit", LIMIT, async || {
+        let fleet = operator.fleet().await?;
+        let at = fleet.source.commit.as_ref().map(|commit| commit.id.clone());
+        let sealed = fleet
+            .clusters
+            .iter()
+            .any(|c| c.name == ONE && c.generation_sealed > 0);
+        anyhow::ensure!(
+            at.as_deref() == Some(commit) && sealed && fleet.source.processed.is_some(),
+            "{:?} {:?}",
+            fleet.source,
+            fleet.mistakes
+        );
+        Ok(())
+    })
+    .await;
+}
+
+/// Posts a push event as GitHub does; returns the answer's status.
+async fn post(hub: &Hub, body: &str, secret: &str, delivery: &str) -> u16 {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let signature: String = ring::hmac::sign(&key, body.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let client = reqwest::Client::builder()
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .unwrap();
+    let answer = client
+        .post(format!("{}/webhooks/github", hub.agents_url()))
+        .header("X-GitHub-Event", "push")
+        .header("X-GitHub-Delivery", delivery)
+        .header("X-Hub-Signature-256", format!("sha256={signature}"))
+        .header("Content-Type", "application/json")
+        .body(body.to_owned())
+        .send()
+        .await
+        .unwrap();
+    answer.status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_and_its_objects_arrive_in_one_commit() {
+    let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: tables.casino.example\nspec:\n  group: casino.example\n  scope: Namespaced\n  names:\n    kind: Table\n    plural: tables\n  versions:\n    - name: v1\n      served: true\n      storage: true\n      schema:\n        openAPIV3Schema:\n          type: object\n          properties:\n            spec:\n              type: object\n              properties:\n                seats:\n                  type: integer\n";
+    let table = "apiVersion: casino.example/v1\nkind: Table\nmetadata:\n  name: roulette\n  namespace: floor\nspec:\n  seats: 8\n";
+    let stand = Stand::with(
+        &[
+            // Named so that the object comes before what it needs: order in Git must not matter.
+            ("clusters/one/a-table.yaml", table),
+            ("clusters/one/z-crd.yaml", crd),
+            (
+                "clusters/one/z-namespace.yaml",
+                "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: floor\n",
+            ),
+        ],
+        Options::default(),
+        |options| options,
+    )
+    .await;
+    let kind = kube::core::GroupVersionKind::gvk("casino.example", "v1", "Table");
+    let resource = kube::core::ApiResource::from_gvk_with_plural(&kind, "tables");
+    let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(
+        stand.client.clone(),
+        "floor",
+        &resource,
+    );
+    assert_eq!(api.get("roulette").await.unwrap().data["spec"]["seats"], 8);
+}
