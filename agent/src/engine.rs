@@ -25,7 +25,7 @@ use crate::news::News;
 use crate::plan::Want;
 use crate::saved::Saved;
 use crate::watch::drift::{Expected, What};
-use crate::watch::ownership::Seen;
+use crate::watch::ownership::{self, Seen};
 use crate::world::{Effect, Event, World};
 
 /// Discovery is read at most once in so long, however many objects ask.
@@ -340,7 +340,15 @@ impl Engine {
         let task = match effect {
             Effect::Nothing => return,
             Effect::Heal(what) => Task::Heal(what, None),
-            Effect::HealAt(what, at) => Task::Heal(what, Some(at)),
+            Effect::HealAt(what, at) => {
+                let rivals = ownership::rivals(evidence);
+                self.world().contested_by(id, &rivals);
+                let text = format!(
+                    "{id} is changed again and again by {rivals}; it is healed once a minute until that ends"
+                );
+                self.refused_once("CONTESTED", &format!("{id} {rivals}"), &text);
+                Task::Heal(what, Some(at))
+            }
             Effect::LookCloser => Task::Compare(Some(Instant::now() + SAME_SECOND)),
             Effect::LookAtOthers => Task::Others,
         };

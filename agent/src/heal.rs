@@ -106,6 +106,9 @@ async fn look_closer(
 
 async fn heal(engine: &Arc<Engine>, samples: &PerSecond, job: &Job, what: What) {
     const ATTEMPTS: u32 = 5;
+    if !engine.world().waits_for_heal(&job.id) {
+        return; // written since, by a newer state
+    }
     // A deletion is fetched too: where only our label was taken off, the object still stands and says who did it.
     let found = if samples.take() {
         look(engine, &job.id).await

@@ -88,6 +88,9 @@ pub async fn run(
     }
 }
 
+/// Apps with their state and commit.
+type Apps = Vec<(Arc<str>, (AppState, String))>;
+
 struct Reporter {
     engine: Arc<Engine>,
     applied: watch::Receiver<u64>,
@@ -151,7 +154,7 @@ impl Reporter {
         full: bool,
         ids: &[&Arc<ObjectId>],
         news: Option<&News>,
-    ) -> (proto::ReportRequest, Vec<(Arc<str>, (AppState, String))>) {
+    ) -> (proto::ReportRequest, Apps) {
         self.sequence += 1;
         if full {
             self.told.clear();
@@ -164,7 +167,7 @@ impl Reporter {
             .clone();
         let world = self.engine.world();
         let desired = Arc::clone(world.desired());
-        let apps: Vec<(Arc<str>, (AppState, String))> = rollup::apps(&world, &waits)
+        let apps: Apps = rollup::apps(&world, &waits)
             .into_iter()
             .map(|(name, state)| {
                 let commit = desired
@@ -250,7 +253,12 @@ fn object_status(id: &ObjectId, app: &str, object: Option<&Object>) -> proto::Ob
     let message = match sync {
         Sync::Failed(problem) => problem.to_string(),
         Sync::ArgoTracked => "ARGO_TRACKED: Argo CD tracks it".to_owned(),
-        Sync::Contested => "CONTESTED: somebody keeps changing it".to_owned(),
+        Sync::Contested => {
+            let rival = object
+                .and_then(|object| object.rival.as_deref())
+                .unwrap_or("somebody");
+            format!("CONTESTED: {rival} keeps changing it")
+        }
         Sync::Pending | Sync::Synced | Sync::Drifted => {
             health.message.as_deref().unwrap_or("").to_owned()
         }

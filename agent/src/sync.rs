@@ -47,6 +47,9 @@ pub async fn run(
     let mut first = true;
     loop {
         let desired = newest.borrow_and_update().clone();
+        if engine.world().settle(Instant::now()) {
+            engine.touch();
+        }
         if let Some(desired) = desired {
             let preempted = stop.child_token();
             let carried = carry_out(&engine, &mut watches, &desired, &preempted, first);

@@ -79,6 +79,8 @@ pub struct Object {
     /// The newest event that came during our write.
     stash: Option<Box<Event>>,
     fight: Option<Box<Fight>>,
+    /// Who fights, while it is contested.
+    pub rival: Option<Box<str>>,
 }
 
 /// What a watch says.
@@ -363,6 +365,39 @@ impl World {
         if let Some(object) = self.objects.get_mut(id) {
             object.writing = false;
         }
+    }
+
+    /// Whether a heal of it still waits: a write since then has made it needless.
+    #[must_use]
+    pub fn waits_for_heal(&self, id: &ObjectId) -> bool {
+        self.objects.get(id).is_some_and(|object| object.queued)
+    }
+
+    /// Who fights over an object.
+    pub fn contested_by(&mut self, id: &Arc<ObjectId>, rival: &str) {
+        if let Some(object) = self.objects.get_mut(id)
+            && object.rival.as_deref() != Some(rival)
+        {
+            object.rival = Some(rival.into());
+            self.dirty.insert(Arc::clone(id));
+        }
+    }
+
+    /// Fights that are over: their objects stand as desired. Returns whether there were any.
+    pub fn settle(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for (id, object) in &mut self.objects {
+            if object.fight.as_ref().is_some_and(|fight| fight.over(now)) {
+                object.fight = None;
+                object.rival = None;
+                if object.sync == Sync::Contested && !object.queued {
+                    object.sync = Sync::Synced;
+                    self.dirty.insert(Arc::clone(id));
+                    any = true;
+                }
+            }
+        }
+        any
     }
 
     /// Whether what others own beside us, in these bytes of an object, was not looked at yet; it counts as looked at now.

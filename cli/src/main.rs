@@ -56,7 +56,7 @@ fn health(args: &command::health::HealthArgs) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("countersign: {}", output::safe(&error.to_string()));
-            ExitCode::from(1)
+            ExitCode::from(error.code())
         }
     }
 }

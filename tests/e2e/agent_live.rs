@@ -720,6 +720,44 @@ async fn a_newer_state_preempts_a_wave_that_never_becomes_healthy() {
     assert!(rig.get(&later).await.is_some());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rival_that_fights_is_named_and_yielded_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = rig(dir.path(), &unique("fight")).await;
+    rig.namespace();
+    let map = rig.config_map("map", json!({"x": "1"}));
+    let id = rig.want("cart", 0, map);
+    rig.push();
+    rig.applied().await;
+    for round in 0..40 {
+        let data = json!({"data": {"x": format!("rival {round}")}});
+        rig.rival(
+            Method::PATCH,
+            &id,
+            "?fieldManager=rival-controller",
+            MERGE,
+            data,
+        )
+        .await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    until("the yielding", || async {
+        let world = rig.engine.world();
+        let object = world.get(&id).unwrap();
+        (object.sync == Sync::Contested && object.rival.as_deref() == Some("rival-controller"))
+            .then_some(())
+    })
+    .await;
+    let healed = rig.drifts().len();
+    assert!((3..=4).contains(&healed), "healed {healed} times");
+    let news = rig.engine.news();
+    let (_, refusal) = news
+        .refusals()
+        .find(|(code, _)| *code == "CONTESTED")
+        .unwrap();
+    assert!(refusal.message.contains("rival-controller"));
+}
+
 /// Not a promise but a figure: how fast a thousand objects come up, and how fast one drift is healed among them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures; run alone"]
@@ -730,14 +768,17 @@ async fn measure_a_thousand_objects() {
     rig.push();
     rig.applied().await;
     let mut ids = Vec::new();
-    for n in 0..1_000 {
+    let count: usize =
+        std::env::var("COUNTERSIGN_MEASURE_OBJECTS").map_or(1_000, |text| text.parse().unwrap());
+    for n in 0..count {
         let map = rig.config_map(&format!("m{n}"), json!({"x": "y".repeat(800)}));
         ids.push(rig.want("bulk", 0, map));
     }
     let started = Instant::now();
     rig.push();
     rig.applied().await;
-    println!("1,000 objects in {:?}", started.elapsed());
+    println!("{count} objects in {:?}", started.elapsed());
+    rig.objects.clear();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let mut took = Vec::new();
     for id in ids.iter().take(100) {
@@ -762,7 +803,7 @@ async fn measure_a_thousand_objects() {
     let started = Instant::now();
     rig.push();
     rig.applied().await;
-    println!("one changed of 1,000: {:?}", started.elapsed());
+    println!("one changed of {count}: {:?}", started.elapsed());
     println!(
         "{}",
         std::fs::read_to_string("/proc/self/status")

@@ -10,6 +10,7 @@ mod argo;
 mod attacks;
 mod agent_hub;
 mod agent_live;
+mod charts;
 mod drift_table;
 mod faults;
 mod fixture;

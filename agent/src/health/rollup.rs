@@ -46,6 +46,10 @@ pub fn apps(world: &World, waits: &BTreeMap<Arc<str>, String>) -> BTreeMap<Arc<s
         .collect();
     let mut causes: BTreeMap<Arc<str>, (u8, String)> = BTreeMap::new();
     for (id, want) in &desired.objects {
+        let rival = world
+            .get(id)
+            .and_then(|object| object.rival.as_deref())
+            .unwrap_or("somebody");
         let (sync, health) = match world.get(id) {
             Some(object) => (object.sync.clone(), object.health.clone()),
             None => (
@@ -63,7 +67,7 @@ pub fn apps(world: &World, waits: &BTreeMap<Arc<str>, String>) -> BTreeMap<Arc<s
                 Some((9, format!("{id}: {problem}")))
             }
             Sync::ArgoTracked => Some((8, format!("{id}: ARGO_TRACKED: Argo CD tracks it"))),
-            Sync::Contested => Some((7, format!("{id}: CONTESTED: somebody keeps changing it"))),
+            Sync::Contested => Some((7, format!("{id}: CONTESTED: {rival} keeps changing it"))),
             Sync::Pending | Sync::Synced | Sync::Drifted => (health.status > Status::Suspended)
                 .then(|| {
                     let why = health.message.as_deref().unwrap_or(health.status.word());

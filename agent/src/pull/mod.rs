@@ -106,7 +106,6 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
             () = stop.cancelled() => return,
             failure = puller.once() => failure,
         };
-        puller.channel.send_replace(None);
         puller.engine.metrics.connected.set(0);
         if started.elapsed() > PAUSE_MAX {
             pause = PAUSE_MIN;
@@ -118,9 +117,16 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
             }
             Failure::Refused(refusal) => {
                 puller.engine.refused(refusal.code(), &refusal.to_string());
-                pause = pause.max(PAUSE_REFUSED);
+                // A root that is not known here is asked for with the next connection; all else comes again as it is.
+                if !matches!(refusal, Refusal::TrustRootUnknown { .. }) {
+                    pause = pause.max(PAUSE_REFUSED);
+                }
             }
-            Failure::Fault(fault) => tracing::info!(%fault, "hub"),
+            Failure::Fault(fault) => {
+                tracing::info!(%fault, "hub");
+                // After a refusal the channel stays: the hub must hear of it.
+                puller.channel.send_replace(None);
+            }
             Failure::Disk(_) | Failure::Key(_) => tracing::error!(%failure, "pull"),
         }
         tokio::select! {
@@ -382,7 +388,7 @@ impl Puller {
     }
 
     fn publish(&self, state: &VerifiedState) {
-        self.engine.set_rules(rules(state));
+        self.engine.set_rules(rules(state, &self.engine));
         let desired = Arc::new(verify::desired(state));
         self.engine
             .metrics
@@ -418,10 +424,20 @@ impl Puller {
     }
 }
 
-/// Health rules of all apps in one set; one that can't be read is left out and named.
-pub(crate) fn rules(state: &VerifiedState) -> countersign_health::Rules {
-    let _ = state;
-    countersign_health::Rules::none()
+/// Health rules of all apps in one set; one that can't be read or compiled is left out and named.
+fn rules(state: &VerifiedState, engine: &Engine) -> countersign_health::Rules {
+    let mut all = Vec::new();
+    for app in state.manifest().apps().as_slice() {
+        match countersign_health::rules::from_json(&app.health_rules) {
+            Ok(rules) => all.extend(rules),
+            Err(error) => engine.refused("HEALTH_RULE", &format!("app {}: {error}", app.name)),
+        }
+    }
+    let (rules, mistakes) = countersign_health::Rules::compile(&all);
+    for mistake in mistakes {
+        engine.refused("HEALTH_RULE", &mistake.to_string());
+    }
+    rules
 }
 
 /// A chain under way, and the blobs that came along.

@@ -127,19 +127,19 @@ mod tests {
         assert!(check(
             &ours,
             &server(&issuer),
-            &[ours.clone()],
+            std::slice::from_ref(&ours),
             "hub.example.org"
         ));
         assert!(!check(
             &ours,
             &server(&issuer),
-            &[ours.clone()],
+            std::slice::from_ref(&ours),
             "other.example.org"
         ));
         assert!(!check(
             &ours,
             &server(&other),
-            &[theirs.clone()],
+            std::slice::from_ref(&theirs),
             "hub.example.org"
         ));
         // A stranger's certificate with our CA sent along proves nothing.

@@ -20,6 +20,15 @@ const KEYS: [&[&str]; 9] = [
     &["topologyKey", "whenUnsatisfiable"],
 ];
 
+/// Fields that Kubernetes takes as a whole: a key beside ours is a change of ours.
+const ATOMIC: [&str; 5] = [
+    "selector",
+    "nodeSelector",
+    "podSelector",
+    "namespaceSelector",
+    "labelSelector",
+];
+
 /// `found` less everything that `desired` says nothing about: defaults, status, what others added.
 #[must_use]
 pub fn project(desired: &Value, found: &Value) -> Value {
@@ -28,7 +37,13 @@ pub fn project(desired: &Value, found: &Value) -> Value {
             let mut out = Map::new();
             for (key, value) in want {
                 if let Some(there) = have.get(key) {
-                    out.insert(key.clone(), project(value, there));
+                    let whole = ATOMIC.contains(&key.as_str());
+                    let cut = if whole {
+                        there.clone()
+                    } else {
+                        project(value, there)
+                    };
+                    out.insert(key.clone(), cut);
                 }
             }
             Value::Object(out)
@@ -170,6 +185,16 @@ mod tests {
             .is_some()
         );
         assert!(patch(&desired, &json!({"env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "args": ["x", "y"]})).is_some());
+    }
+
+    #[test]
+    fn a_key_added_to_an_atomic_map_is_a_difference() {
+        let desired = json!({"spec": {"selector": {"app": "a"}}});
+        let found = json!({"spec": {"selector": {"app": "a", "x": "y"}}});
+        assert_eq!(
+            patch(&desired, &found).as_deref(),
+            Some(r#"[{"op":"add","path":"/spec/selector/x","value":"y"}]"#)
+        );
     }
 
     #[test]

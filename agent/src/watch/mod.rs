@@ -261,7 +261,7 @@ impl Watcher {
         self.engine.event(
             &meta.id(&self.kind.group, &self.kind.kind),
             Event::There(meta.seen()),
-            &object,
+            object,
         );
         Some(key)
     }

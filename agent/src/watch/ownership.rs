@@ -228,6 +228,31 @@ impl Meta<'_> {
     }
 }
 
+/// The managers that own something beside us, newest first, for a person; "somebody" when none is named.
+#[must_use]
+pub fn rivals(object: &[u8]) -> String {
+    let Some(meta) = meta(object) else {
+        return "somebody".to_owned();
+    };
+    let of_status = |entry: &Entry<'_>| entry.subresource.as_deref() == Some("status");
+    let entries = meta.managed_fields.iter().flatten();
+    let mut entries: Vec<&Entry<'_>> = entries
+        .filter(|entry| !entry.is_ours() && !of_status(entry))
+        .collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.seconds()));
+    let mut names: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.manager.as_deref())
+        .collect();
+    names.dedup();
+    names.truncate(3);
+    if names.is_empty() {
+        "somebody".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
 fn mark(entry: &Entry<'_>) -> Mark {
     let fields = entry.fields.map_or("", RawValue::get);
     let time = entry.time.as_deref().unwrap_or("");

@@ -179,3 +179,43 @@ pub enum SealError {
     #[error("sealing was cut short")]
     Cut,
 }
+
+/// What to do after a batch was not sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Try the same batch again, later: nothing happened.
+    Retry,
+    /// Open a new sealer, which reads the record again; then look whether the batch is in it.
+    Reopen,
+    /// The batch can not be sealed as it is.
+    Change,
+}
+
+impl SealError {
+    /// What to do.
+    #[must_use]
+    pub const fn next(&self) -> Next {
+        match self {
+            Self::Stopped
+            | Self::ClaimLost { .. }
+            | Self::ClaimUnknown { .. }
+            | Self::NotFiled { .. } => Next::Reopen,
+            Self::Store(_) | Self::Index(_) | Self::Sign { .. } | Self::Cut => Next::Retry,
+            Self::Blob(BlobError::Fault(_)) => Next::Retry,
+            Self::Blob(BlobError::Tampered { .. })
+            | Self::ClusterUnknown(_)
+            | Self::ClusterTwice(_)
+            | Self::Environment { .. }
+            | Self::Fleet { .. }
+            | Self::SourceUnknown(_)
+            | Self::Manifest { .. }
+            | Self::Statement { .. }
+            | Self::Envelope { .. }
+            | Self::GenerationsUsedUp(_)
+            | Self::BlobMissing { .. }
+            | Self::BlobMismatch { .. }
+            | Self::Record(_)
+            | Self::Head(_) => Next::Change,
+        }
+    }
+}

@@ -6,6 +6,8 @@
 
 mod batch;
 pub mod error;
+mod open;
+pub mod read;
 pub mod recovery;
 pub mod sealer;
 pub mod secret;
@@ -13,9 +15,10 @@ pub mod signer;
 mod statement;
 mod writer;
 
-pub use error::{OpenError, SealError};
+pub use error::{Next, OpenError, SealError};
+pub use read::Stored;
 pub use recovery::{Head, RecordError};
-pub use sealer::{Parts, Sealer, Stored};
+pub use sealer::{Parts, Sealer};
 pub use secret::{Encrypted, Plain, SecretError, Secrets};
 pub use signer::{FileSigner, KeyFileError, Missing, Signer};
 

@@ -4,22 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_ledger::claim::Claim;
 use countersign_ledger::dsse::{self, Envelope, Limits, PAYLOAD_TYPE};
 use countersign_ledger::key::{PublicKey, RingVerifier};
-use countersign_ledger::limits::SIGNATURES_MAX;
-use countersign_ledger::manifest::{Apps, Line, Section, SectionList};
-use countersign_ledger::statement::{Source, Statement};
+use countersign_ledger::manifest::SectionList;
 use countersign_ledger::trust::Roots;
-use countersign_ledger::{Digest, Refusal, bundle};
+use countersign_ledger::{Digest, bundle};
 use tokio::sync::Mutex;
 
 use super::batch::{self, Built};
 use super::recovery::{Record, RecordError};
 use super::statement::{self, Draft};
-use super::{Batch, Heads, OpenError, SealError, Sealed, Signer, SourceEntry, Unsealed, writer};
-use crate::store::index::{Index, IndexFault};
-use crate::store::{BlobError, Created, Store, staging_path, trust_path};
+use super::{
+    Batch, Heads, OpenError, SealError, Sealed, Signer, SourceEntry, Unsealed, open, writer,
+};
+use crate::store::index::Index;
+use crate::store::{Created, Store, trust_path};
 
 /// What a sealer is made of.
 pub struct Parts {
@@ -35,38 +34,17 @@ pub struct Parts {
 
 /// Seals batches, and reads back what was sealed.
 pub struct Sealer {
-    store: Store,
-    index: Arc<Index>,
+    pub(super) store: Store,
+    pub(super) index: Arc<Index>,
     roots: Roots,
     signers: BTreeMap<String, Arc<dyn Signer>>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
-    record: Record,
+pub(super) struct State {
+    pub(super) record: Record,
     /// Whether a claim's fate is not known, so that the record must be read again.
     stopped: bool,
-}
-
-/// A sealed manifest, read back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its section list.
-    pub list: SectionList,
-    /// All lines.
-    pub lines: Vec<Line>,
-    /// The apps.
-    pub apps: Apps,
-}
-
-impl Stored {
-    /// All blobs that it names, itself included.
-    #[must_use]
-    pub fn names(&self) -> Vec<Digest> {
-        batch::names(self.digest, &self.list, self.lines.iter())
-    }
 }
 
 impl Sealer {
@@ -78,14 +56,14 @@ impl Sealer {
             roots,
             signers,
         } = parts;
-        check_signers(&roots, &signers)?;
+        open::check_signers(&roots, &signers)?;
         for root in roots.iter() {
             let bytes = Bytes::copy_from_slice(root.bytes());
             if store.create(&trust_path(root.version()), bytes).await? != Created::Ours {
                 return Err(OpenError::TrustRootConflict(root.version()));
             }
         }
-        let record = recover(&store, &index, &roots).await?;
+        let record = open::recover(&store, &index, &roots).await?;
         let heads = record.heads.clone();
         let state = Mutex::new(State {
             record,
@@ -192,74 +170,6 @@ impl Sealer {
             source: leaf,
             sealed: sealed.collect(),
         })
-    }
-
-    /// The heads of all clusters.
-    pub async fn heads(&self) -> Heads {
-        self.state.lock().await.record.heads.clone()
-    }
-
-    /// Envelopes of `cluster` above a generation, ascending, at most `max`.
-    pub fn chain(&self, cluster: &str, above: u64, max: usize) -> Result<Vec<Bytes>, IndexFault> {
-        self.index.chain(cluster, above, max)
-    }
-
-    /// A blob by its digest.
-    pub async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, BlobError> {
-        self.store.blob(digest).await
-    }
-
-    /// The section list with this digest, the manifest's.
-    pub async fn section_list(&self, manifest: &Digest) -> Result<Option<SectionList>, SealError> {
-        let Some(bytes) = self.store.blob(manifest).await? else {
-            return Ok(None);
-        };
-        Ok(Some(SectionList::parse(&bytes).map_err(Refusal::from)?))
-    }
-
-    /// The whole manifest with this digest: what a cluster's head says that it runs.
-    pub async fn manifest(&self, manifest: &Digest) -> Result<Option<Stored>, SealError> {
-        let Some(list) = self.section_list(manifest).await? else {
-            return Ok(None);
-        };
-        let missing = |digest: Digest| SealError::Head(Refusal::BlobMissing { digest });
-        let apps = self
-            .store
-            .blob(&list.apps)
-            .await?
-            .ok_or_else(|| missing(list.apps))?;
-        let apps = Apps::parse(&apps).map_err(Refusal::from)?;
-        let mut lines = Vec::new();
-        for named in &list.sections {
-            let bytes = self
-                .store
-                .blob(&named.digest)
-                .await?
-                .ok_or_else(|| missing(named.digest))?;
-            lines.extend(
-                Section::parse(&named.prefix, &bytes)
-                    .map_err(Refusal::from)?
-                    .into_lines(),
-            );
-        }
-        Ok(Some(Stored {
-            digest: *manifest,
-            list,
-            lines,
-            apps,
-        }))
-    }
-
-    /// The newest `source` entry: the commit that the hub saw last.
-    pub fn last_source(&self) -> Result<Option<Source>, SealError> {
-        let Some((_, bytes)) = self.index.last_source()? else {
-            return Ok(None);
-        };
-        let envelope = Envelope::parse(&bytes, &Limits::entry()).map_err(Refusal::from)?;
-        match Statement::parse(envelope.payload()).map_err(Refusal::from)? {
-            Statement::Source(source) => Ok(Some(source)),
-            Statement::Desired(_) => Ok(None),
-        }
     }
 
     fn check_clusters(&self, states: &[Unsealed]) -> Result<(), SealError> {
@@ -429,87 +339,4 @@ async fn build(states: Vec<Unsealed>) -> Result<Vec<Built>, SealError> {
     tokio::task::spawn_blocking(build)
         .await
         .map_err(|_| SealError::Cut)?
-}
-
-fn check_signers(
-    roots: &Roots,
-    signers: &BTreeMap<String, Arc<dyn Signer>>,
-) -> Result<(), OpenError> {
-    let root = roots.newest();
-    let sealers = &root.document().sealers;
-    if sealers.len() > SIGNATURES_MAX {
-        return Err(OpenError::TooManyEnvironments {
-            got: sealers.len(),
-            max: SIGNATURES_MAX,
-        });
-    }
-    for environment in sealers.keys() {
-        if !signers.contains_key(environment) {
-            return Err(OpenError::SignerMissing(environment.clone()));
-        }
-    }
-    for (environment, signer) in signers {
-        let key = signer.public();
-        if !root.sealers(environment).any(|listed| *listed == key) {
-            return Err(OpenError::SignerUnknown {
-                environment: environment.clone(),
-                key,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Reads all claims that the index does not have yet.
-async fn recover(store: &Store, index: &Index, roots: &Roots) -> Result<Record, OpenError> {
-    let mut record = resume(store, index).await?;
-    let after = record
-        .next
-        .checked_sub(1)
-        .map(|number| format!("{number:020}"))
-        .unwrap_or_default();
-    for name in store.list("claims", &after).await? {
-        let number = record.next;
-        let path = Claim::path(number);
-        let Some(later) = name.parse::<u64>().ok().filter(|_| path.ends_with(&name)) else {
-            return Err(RecordError::Gap {
-                number,
-                later: name.parse().unwrap_or(u64::MAX),
-            }
-            .into());
-        };
-        let Some(bytes) = store.get(&path).await? else {
-            return Err(RecordError::Gap { number, later }.into());
-        };
-        let staging = record.read_claim(&bytes)?.staging;
-        let Some(staged) = store.get(&staging_path(&staging)).await? else {
-            return Err(RecordError::StagingMissing { number, staging }.into());
-        };
-        let replayed = record.replay(&bytes, &staged, roots, &RingVerifier)?;
-        index.file(replayed.number, &replayed.digest, &replayed.entries, &[])?;
-    }
-    Ok(record)
-}
-
-/// The record as the index has it. A store that lost or changed a claim that the index has seen is refused: whoever
-/// means it (another store) deletes the index.
-async fn resume(store: &Store, index: &Index) -> Result<Record, OpenError> {
-    let Some((number, digest)) = index.last_claim()? else {
-        return Ok(Record::default());
-    };
-    match store.get(&Claim::path(number)).await? {
-        None => return Err(RecordError::SetBack { number }.into()),
-        Some(bytes) if Digest::of(&bytes) != digest => {
-            return Err(RecordError::Rewritten { number }.into());
-        }
-        Some(_) => {}
-    }
-    match Record::resume(Some((number, digest)), index.heads()?) {
-        Ok(record) => Ok(record),
-        Err(problem) => {
-            tracing::warn!(%problem, "the index is damaged; it is made anew");
-            index.clear()?;
-            Ok(Record::default())
-        }
-    }
 }

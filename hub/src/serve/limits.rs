@@ -18,16 +18,8 @@ pub const RENEW_SKEW_SECONDS: i64 = 24 * 3600;
 pub const AGENT_CONNECTIONS_MAX: usize = 12_000;
 /// Connections at once on the operators' listeners: people and their scripts.
 pub const OPERATOR_CONNECTIONS_MAX: usize = 128;
-/// A TLS handshake takes a second on a bad line; more is a stall.
-pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// A connection must bring its first request within this time.
-pub const FIRST_REQUEST_MAX: Duration = Duration::from_secs(15);
-/// Head of an HTTP/1 request.
-pub const HEADERS_MAX: Duration = Duration::from_secs(10);
 /// Between two pieces of a request's body.
 pub const BODY_PIECE_MAX: Duration = Duration::from_secs(30);
-/// A connection without a byte from the other side for this long is closed; living ones answer pings before.
-pub const IDLE_MAX: Duration = Duration::from_secs(60);
 /// HTTP/2 pings, so that a dead peer is found and no NAT forgets a living one.
 pub const PING_EVERY: Duration = Duration::from_secs(20);
 /// Requests at once on one connection: an agent has one stream of heads and a few fetches.
@@ -77,3 +69,27 @@ pub const DRIFTS_PER_ANSWER_MAX: usize = 1_000;
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// A reason for a permit, in bytes.
 pub const REASON_BYTES_MAX: usize = 1024;
+
+/// How long a listener waits for the other side.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A TLS handshake takes a second on a bad line; more is a stall.
+    pub handshake: Duration,
+    /// A connection must bring its first request within this time.
+    pub first_request: Duration,
+    /// Head of an HTTP/1 request.
+    pub headers: Duration,
+    /// A connection without a byte from the other side for this long is closed; living ones answer pings before.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            first_request: Duration::from_secs(15),
+            headers: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+        }
+    }
+}

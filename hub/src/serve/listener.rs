@@ -28,10 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::access::{Caller, Surface};
 use super::guard::{admit, bearer};
 use super::identity;
-use super::limits::{
-    FIRST_REQUEST_MAX, HANDSHAKE_MAX, HEADER_BYTES_MAX, HEADERS_MAX, IDLE_MAX, PING_EVERY,
-    STREAMS_PER_CONNECTION_MAX,
-};
+use super::limits::{HEADER_BYTES_MAX, PING_EVERY, Patience, STREAMS_PER_CONNECTION_MAX};
 use super::metrics::{ListenerLabels, Metrics};
 use super::state::State;
 use super::tokens::same;
@@ -45,6 +42,7 @@ pub(crate) struct Listener {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) patience: Patience,
 }
 
 /// How a caller on the operators' listeners proves itself.
@@ -69,8 +67,8 @@ impl Listener {
             let (this, acceptor) = (self.clone(), acceptor.clone());
             self.tasks.spawn(async move {
                 let _place = place;
-                let handshake = acceptor.accept(Idle::new(stream, IDLE_MAX));
-                match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+                let handshake = acceptor.accept(Idle::new(stream, self.patience.idle));
+                match tokio::time::timeout(this.patience.handshake, handshake).await {
                     Ok(Ok(stream)) => {
                         let caller = this.caller(stream.get_ref().1).await;
                         this.connection(stream, move |_| caller.clone()).await;
@@ -124,7 +122,8 @@ impl Listener {
                     Some(_) | None => Caller::Anonymous,
                 },
             };
-            this.connection(Idle::new(stream, IDLE_MAX), caller).await;
+            this.connection(Idle::new(stream, this.patience.idle), caller)
+                .await;
         });
     }
 
@@ -216,10 +215,10 @@ impl Listener {
                 }
             })
         };
-        let builder = builder();
+        let builder = builder(&self.patience);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut silent = pin!(sleep(FIRST_REQUEST_MAX));
-        let mut stopping = false;
+        let mut silent = pin!(sleep(self.patience.first_request));
+        let (mut stopping, mut watched) = (false, true);
         loop {
             // A connection may be polled on after any other arm.
             tokio::select! {
@@ -233,10 +232,12 @@ impl Listener {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = silent.as_mut(), if !spoken.load(Ordering::Relaxed) => break,
-            }
-            if silent.is_elapsed() && !spoken.load(Ordering::Relaxed) {
-                break;
+                () = silent.as_mut(), if watched => {
+                    if !spoken.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    watched = false;
+                }
             }
         }
         open.dec();
@@ -279,12 +280,12 @@ fn gone(error: &std::io::Error) -> bool {
     )
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(patience: &Patience) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_MAX)
+        .header_read_timeout(patience.headers)
         .max_buf_size(HEADER_BYTES_MAX as usize)
         .max_headers(64);
     builder

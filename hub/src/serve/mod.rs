@@ -61,7 +61,7 @@ pub use metrics::Metrics;
 pub use public::{Hook, Webhooks};
 pub use state::{FleetStatus, Member, Setup, State, Trust};
 
-use limits::{AGENT_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_MAX, SHUTDOWN_MAX};
+use limits::{AGENT_CONNECTIONS_MAX, OPERATOR_CONNECTIONS_MAX, Patience, SHUTDOWN_MAX};
 use listener::{Listener, Proof};
 
 /// Where to listen.
@@ -165,6 +165,17 @@ pub async fn start(
     metrics: Arc<Registry>,
     stop: CancellationToken,
 ) -> Result<Serving, StartError> {
+    start_with(state, options, webhooks, metrics, stop, Patience::default()).await
+}
+
+async fn start_with(
+    state: Arc<State>,
+    options: Options,
+    webhooks: Webhooks,
+    metrics: Arc<Registry>,
+    stop: CancellationToken,
+    patience: Patience,
+) -> Result<Serving, StartError> {
     if let Some(address) = options.operators
         && !address.ip().is_loopback()
     {
@@ -186,6 +197,7 @@ pub async fn start(
         stop: stop.clone(),
         tasks: tasks.clone(),
         places: Arc::new(Semaphore::new(AGENT_CONNECTIONS_MAX)),
+        patience,
     };
     let for_operators = Listener {
         surface: access::Surface::Operators,

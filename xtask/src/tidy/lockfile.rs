@@ -47,7 +47,11 @@ const ONCE: [&str; 9] = [
 ];
 
 /// Features of serde_json that change what every crate reads and writes.
-const BANNED_FEATURES: [&str; 3] = ["preserve_order", "arbitrary_precision", "float_roundtrip"];
+const BANNED_FEATURES: [&str; 2] = ["preserve_order", "arbitrary_precision"];
+
+/// Without it a float may be read one unit off in its last place. Crates that tests alone use turn it on, so it has to be on
+/// in what ships, or tests and releases would sign different bytes for the same number.
+const NEEDED_FEATURE: &str = "float_roundtrip";
 
 /// What `ledger` and `health` may not reach, however far away.
 const IO: [&str; 7] = [
@@ -150,18 +154,23 @@ pub(super) fn purity(lock: &Lock) -> Vec<Complaint> {
 
 /// `features` is what `cargo tree --format {f}` says of serde_json.
 pub(super) fn features(features: &str) -> Vec<Complaint> {
-    features
-        .split([',', '\n'])
-        .map(str::trim)
-        .filter(|feature| BANNED_FEATURES.contains(feature))
+    let features: BTreeSet<&str> = features.split([',', '\n']).map(str::trim).collect();
+    let complain = |problem: String| Complaint::new(LOCK, 0, problem);
+    let mut complaints: Vec<Complaint> = BANNED_FEATURES
+        .iter()
+        .filter(|feature| features.contains(*feature))
         .map(|feature| {
-            Complaint::new(
-                LOCK,
-                0,
-                format!("serde_json has feature {feature}, for all crates at once; find who asks: cargo tree -e features -i serde_json"),
-            )
+            complain(format!(
+                "serde_json has feature {feature}, for all crates at once; find who asks: cargo tree -e features -i serde_json"
+            ))
         })
-        .collect()
+        .collect();
+    if !features.contains(NEEDED_FEATURE) {
+        complaints.push(complain(format!(
+            "serde_json lacks feature {NEEDED_FEATURE}; ask for it in the root Cargo.toml"
+        )));
+    }
+    complaints
 }
 
 #[cfg(test)]
@@ -222,7 +231,8 @@ mod tests {
 
     #[test]
     fn features_that_change_json_everywhere_are_refused() {
-        assert!(features("alloc,default,raw_value,std\n").is_empty());
-        assert_eq!(features("default,preserve_order").len(), 1);
+        assert!(features("alloc,default,float_roundtrip,raw_value,std\n").is_empty());
+        assert_eq!(features("default,float_roundtrip,preserve_order").len(), 1);
+        assert_eq!(features("default").len(), 1);
     }
 }

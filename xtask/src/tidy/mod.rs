@@ -93,7 +93,7 @@ fn serde_json_features() -> anyhow::Result<String> {
             "--workspace",
             "--locked",
             "--edges",
-            "normal,build,dev",
+            "normal,build",
             "--invert",
             "serde_json",
         ])

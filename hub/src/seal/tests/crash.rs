@@ -2,8 +2,8 @@
 //! twice.
 
 use super::*;
-use crate::store::Objects;
 use crate::store::failing::{FLAVOURS, FailAt, Flavour};
+use crate::store::{Backend, Objects, StoreFault, Written};
 
 /// Envelopes that were acknowledged, by cluster and generation.
 type Acknowledged = BTreeMap<(String, u64), Bytes>;
@@ -189,4 +189,62 @@ async fn a_claim_whose_fate_is_not_known_stops_the_sealer() {
             Ok(_) => panic!("the claim was never reached"),
         }
     }
+}
+
+/// A store on which no claim is ever answered.
+struct Hanging {
+    inner: Objects,
+    reached: Arc<tokio::sync::Notify>,
+}
+
+impl Backend for Hanging {
+    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreFault>> {
+        self.inner.get(path)
+    }
+
+    fn exists<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<bool, StoreFault>> {
+        self.inner.exists(path)
+    }
+
+    fn create<'a>(
+        &'a self,
+        path: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Written, StoreFault>> {
+        if path.starts_with("claims/") {
+            self.reached.notify_one();
+            return Box::pin(std::future::pending());
+        }
+        self.inner.create(path, bytes)
+    }
+
+    fn list<'a>(
+        &'a self,
+        folder: &'a str,
+        after: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, StoreFault>> {
+        self.inner.list(folder, after)
+    }
+}
+
+#[tokio::test]
+async fn a_seal_that_is_dropped_while_it_claims_stops_the_sealer() {
+    let reached = Arc::new(tokio::sync::Notify::new());
+    let store = Store::new(Hanging {
+        inner: Objects::in_memory(),
+        reached: Arc::clone(&reached),
+    });
+    let sealer = open(&store).await;
+    tokio::select! {
+        sealed = sealer.seal(moved(0), vec![state("metal-fra", &[1])]) => panic!("{sealed:?}"),
+        () = reached.notified() => {}
+    }
+    let again = sealer
+        .seal(moved(0), vec![state("metal-fra", &[1])])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (again.next(), matches!(again, SealError::Stopped)),
+        (Next::Reopen, true)
+    );
 }

@@ -1,6 +1,7 @@
 //! What outsiders try on the agents' listener.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use rustls_pki_types::pem::PemObject as _;
@@ -12,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::support::{Agent, FLEET, Hub};
 use crate::serve::access::{Role, Surface, TABLE};
+use crate::serve::limits::Patience;
 use crate::serve::{Authority, Webhooks};
 
 #[tokio::test]
@@ -131,6 +133,52 @@ async fn a_peer_that_talks_nonsense_costs_itself_only() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn who_stalls_is_closed_and_who_works_stays() {
+    let short = Duration::from_millis(300);
+    let patience = Patience {
+        handshake: short,
+        first_request: short,
+        headers: short,
+        idle: Duration::from_secs(60),
+    };
+    let hub = Hub::start_patient(Webhooks::default(), patience).await;
+    let (_, mut client) = Agent::joined(&hub, "metal").await;
+    let none = countersign_proto::agent::v1::HeadsRequest::default();
+    let mut heads = client.heads(none).await.unwrap().into_inner();
+    heads.message().await.unwrap().unwrap();
+
+    let mut mute = TcpStream::connect(hub.agents).await.unwrap();
+    assert_eq!(mute.read(&mut [0; 1]).await.unwrap_or(0), 0, "no handshake");
+    let mut idle = tls(&hub).await;
+    assert!(closed(&mut idle).await, "no request over HTTP/2");
+    let mut stream = tokio::net::UnixStream::connect(hub.data.path().join("operator.sock"))
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET /api/v1/fleet HTTP/1.1\r\nx: ")
+        .await
+        .unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(!rest.starts_with(b"HTTP/1.1 200"), "half a head");
+
+    hub.seal("metal", "one");
+    let head = heads
+        .message()
+        .await
+        .expect("the agent's older connection was not cut")
+        .unwrap();
+    assert_eq!(head.envelopes.len(), 1);
+}
+
+/// Reads to the end, whatever comes before it.
+async fn closed(stream: &mut TlsStream<TcpStream>) -> bool {
+    let mut buffer = [0; 1024];
+    while let Ok(1..) = stream.read(&mut buffer).await {}
+    true
 }
 
 #[tokio::test]

@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::serve::heads::{Head, Sealed, SealedFault};
+use crate::serve::limits::Patience;
 use crate::serve::{
     Authority, Clock, Member, Metrics, Options, Serving, Setup, State, Stopped, Trust, Webhooks,
-    renew, start,
+    renew, start_with,
 };
 use countersign_ledger::digest::Digest;
 
@@ -85,6 +86,10 @@ impl Hub {
     }
 
     pub(super) async fn start_with(webhooks: Webhooks) -> Self {
+        Self::start_patient(webhooks, Patience::default()).await
+    }
+
+    pub(super) async fn start_patient(webhooks: Webhooks, patience: Patience) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (key, ca) = authority();
         let data = tempfile::tempdir().unwrap();
@@ -141,12 +146,13 @@ impl Hub {
             operators: Some(([127, 0, 0, 1], 0).into()),
             ..Options::new(data.path())
         };
-        let serving = start(
+        let serving = start_with(
             state.clone(),
             options,
             webhooks,
             Arc::new(registry),
             stop.clone(),
+            patience,
         )
         .await
         .unwrap();
