@@ -76,7 +76,7 @@ pub enum HubError {
     Start(#[from] StartError),
     /// The renderer did not start.
     #[error("renderer: {0}")]
-    Renderer(#[from] countersign_fleet::render::RenderFailure),
+    Renderer(Box<countersign_fleet::render::RenderFailure>),
     /// The pipeline may seal no more in this process; starting anew replays what was claimed.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -90,7 +90,9 @@ pub enum HubError {
 /// # Errors
 /// [`HubError`]
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError> {
-    let stage = workers::start(&config.render, workers::confined()?).await?;
+    let launcher = workers::confined().map_err(|failure| HubError::Renderer(Box::new(failure)))?;
+    let started = workers::start(&config.render, launcher).await;
+    let stage = started.map_err(|failure| HubError::Renderer(Box::new(failure)))?;
     run_with(config, stage, stop).await
 }
 

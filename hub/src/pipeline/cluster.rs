@@ -99,13 +99,12 @@ pub async fn next(stage: &dyn Stage, secrets: &Secrets, input: &Input<'_>) -> Ou
             if let Some(Ok(app)) = rendered
                 .get(&name)
                 .filter(|app| app.as_ref().is_ok_and(|app| app.fresh))
+                && let Err(failure) = stage.again(input.ask, &name, app).await
             {
-                if let Err(failure) = stage.again(input.ask, &name, app).await {
-                    if failure.code == NOT_REPEATABLE {
-                        differed.push((name.clone(), name_of(&app.objects)));
-                    }
-                    wanted.insert(name.clone(), Wanted::Failed(failure));
+                if failure.code == NOT_REPEATABLE {
+                    differed.push((name.clone(), name_of(&app.objects)));
                 }
+                wanted.insert(name.clone(), Wanted::Failed(failure));
             }
             repeated.insert(name);
         }

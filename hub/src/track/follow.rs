@@ -139,12 +139,12 @@ impl Follower {
                 name: self.name.clone(),
             });
         };
-        if let Some((seen, outcome)) = &self.last {
-            if *seen == object {
-                let outcome = outcome.clone();
-                self.close();
-                return outcome.map(|()| None);
-            }
+        if let Some((seen, outcome)) = &self.last
+            && *seen == object
+        {
+            let outcome = outcome.clone();
+            self.close();
+            return outcome.map(|()| None);
         }
         let outcome = match self.follow(object, permits) {
             Err(trouble @ (Trouble::PackBroken { .. } | Trouble::MirrorFault { .. })) => {
@@ -326,10 +326,10 @@ impl Follower {
 
     /// The commit before is needed to compare with; in a mirror that was filled anew it may be had once more.
     fn keep(&mut self, from: &Stores<'_>, had: CommitId) {
-        if !self.mirror.has(had) {
-            if let Err(trouble) = copy::commit(from, &mut self.mirror, had, &self.limits) {
-                tracing::warn!(commit = %had, %trouble, "the commit before is not in the mirror");
-            }
+        if !self.mirror.has(had)
+            && let Err(trouble) = copy::commit(from, &mut self.mirror, had, &self.limits)
+        {
+            tracing::warn!(commit = %had, %trouble, "the commit before is not in the mirror");
         }
     }
 

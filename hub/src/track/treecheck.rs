@@ -291,15 +291,15 @@ fn walk(
         }
         let had = before.get(entry.name).filter(|had| had.kind == entry.kind);
         if had.is_none_or(|had| had.id != entry.id) {
-            if let Some(what) = notice(objects, &entry, path)? {
-                if notices.len() < NOTICES_MAX {
-                    notices.push(Notice {
-                        what,
-                        path: escaped(path),
-                        raw: path.clone(),
-                        id: entry.id,
-                    });
-                }
+            if let Some(what) = notice(objects, &entry, path)?
+                && notices.len() < NOTICES_MAX
+            {
+                notices.push(Notice {
+                    what,
+                    path: escaped(path),
+                    raw: path.clone(),
+                    id: entry.id,
+                });
             }
             if entry.kind == Kind::Folder {
                 walk(

@@ -21,10 +21,10 @@ impl Deliveries {
             return false;
         }
         self.order.push_back(id);
-        if self.order.len() > DELIVERIES_REMEMBERED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
+        if self.order.len() > DELIVERIES_REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
         }
         true
     }
