@@ -73,7 +73,11 @@ fn generate(root: &Path) -> anyhow::Result<String> {
 }
 
 fn build_plugin(root: &Path) -> anyhow::Result<PathBuf> {
-    let plugin = root.join("target/tools/protoc-gen-go");
+    // Absolute: go runs in the module's own folder.
+    let plugin = root
+        .canonicalize()
+        .context("find the repository")?
+        .join("target/tools/protoc-gen-go");
     let status = Command::new("go")
         .args(["build", "-ldflags=-s -w", "-o"])
         .arg(&plugin)
