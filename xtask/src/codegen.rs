@@ -46,7 +46,6 @@ fn generate(root: &Path) -> anyhow::Result<String> {
             patch: Some(0),
             suffix: None,
         }),
-        ..CodeGeneratorRequest::default()
     };
     let plugin = build_plugin(root)?;
     let mut child = Command::new(&plugin)
