@@ -29,6 +29,9 @@ pub struct AppFailure {
     /// Whether the environment failed, not the input: a later try of the same commit may succeed.
     #[serde(default)]
     pub fault: bool,
+    /// Digest that a person can permit, hex; empty if no permit helps.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub permit: String,
 }
 
 impl AppFailure {
@@ -82,6 +85,7 @@ impl From<&RenderFailure> for AppFailure {
             field: failure.field.clone(),
             message: failure.message.clone(),
             fault: failure.code.is_fault(),
+            permit: String::new(),
         }
     }
 }

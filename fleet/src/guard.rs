@@ -55,10 +55,13 @@ pub fn deletion(
     } else {
         "DELETION_NEEDS_PERMIT"
     };
-    Verdict::Refused(Box::new(AppFailure::new(
-        code,
-        format!("{why}; if that is meant: countersign permit deletion {app} --manifest {digest}"),
-    )))
+    let message = format!(
+        "{why}; if that is meant: countersign permit deletion {app} --manifest {digest}"
+    );
+    Verdict::Refused(Box::new(AppFailure {
+        permit: digest.to_string(),
+        ..AppFailure::new(code, message)
+    }))
 }
 
 fn reason(limits: &PruneLimits, had: usize, lost: &[&ObjectId]) -> Option<String> {

@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod hub;
 pub mod metrics;
+pub mod pipeline;
 pub mod seal;
+pub mod sealed;
 pub mod serve;
 pub mod store;
 pub mod track;

@@ -55,6 +55,16 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Shows what keeps the tracker from following now, if anything does.
+    pub fn trouble(&self, code: Option<&'static str>) {
+        self.track_trouble.clear();
+        if let Some(code) = code {
+            self.track_trouble
+                .get_or_create(&CodeLabels { code })
+                .set(1);
+        }
+    }
+
     /// Makes them known to a registry whose prefix is `countersign_hub`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(

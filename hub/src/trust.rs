@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use countersign_ledger::digest::Digest;
-use countersign_ledger::key::{FileKey, RingVerifier, Sign as _};
+use countersign_ledger::key::RingVerifier;
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::VerifiedRoot;
 
 use crate::config::meaning::TrustFile;
+use crate::seal::{FileSigner, KeyFileError, Missing, Signer};
 use crate::serve::Authority;
 use crate::serve::authority::AuthorityError;
 
@@ -54,14 +56,9 @@ pub enum TrustError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The root lists other sealer keys.
-    #[error("{}: the trust root does not list this key as sealer of {environment}", path.display())]
-    KeyUnlisted {
-        /// The file.
-        path: PathBuf,
-        /// The environment.
-        environment: String,
-    },
+    /// A sealer key can't be used.
+    #[error(transparent)]
+    Sealer(#[from] KeyFileError),
     /// The CA is another one.
     #[error("hub-ca.crt is not the certificate whose fingerprint the trust root holds")]
     OtherAuthority,
@@ -74,8 +71,8 @@ pub enum TrustError {
 pub struct Trusted {
     /// The root.
     pub root: VerifiedRoot,
-    /// Sealer keys by environment. An environment whose key is not here can't be sealed by this hub.
-    pub sealers: BTreeMap<String, FileKey>,
+    /// Sealer keys by environment; [`crate::seal::Sealer::open`] compares them with the root.
+    pub sealers: BTreeMap<String, Arc<dyn Signer>>,
     /// The hub's CA.
     pub authority: Authority,
 }
@@ -86,34 +83,13 @@ pub struct Trusted {
 /// [`TrustError`]
 pub fn open(file: &TrustFile, keys: &Path) -> Result<Trusted, TrustError> {
     let root = root(file)?;
-    let mut sealers = BTreeMap::new();
+    let mut sealers: BTreeMap<String, Arc<dyn Signer>> = BTreeMap::new();
     for environment in root.document().sealers.keys() {
-        let path = keys.join(format!("sealer-{environment}.key"));
-        let key = match secret(&path) {
-            Err(TrustError::Key { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                tracing::warn!(
-                    environment,
-                    "no sealer key: clusters of this environment keep their heads"
-                );
-                continue;
-            }
-            text => FileKey::from_pem(&text?).map_err(|error| TrustError::NotAKey {
-                path: path.clone(),
-                problem: error.to_string(),
-            })?,
-        };
-        if !root
-            .sealers(environment)
-            .any(|listed| *listed == key.public())
-        {
-            return Err(TrustError::KeyUnlisted {
-                path,
-                environment: environment.clone(),
-            });
-        }
-        sealers.insert(environment.clone(), key);
+        let key = FileSigner::open(
+            &keys.join(format!("sealer-{environment}.key")),
+            Missing::Refuse,
+        )?;
+        sealers.insert(environment.clone(), Arc::new(key));
     }
     let certificate = read(&keys.join("hub-ca.crt"))?;
     let authority = Authority::load(&secret(&keys.join("hub-ca.key"))?, &certificate)?;

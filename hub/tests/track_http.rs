@@ -432,3 +432,62 @@ fn ssh_speaks_to_upload_pack_by_fixed_arguments() {
         Err("HOST_UNTRUSTED")
     );
 }
+
+/// Everything that any library writes to the log.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn cve_2024_31216_no_credential_reaches_log_or_error_even_at_trace_level() {
+    use base64::Engine as _;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let (repo, data) = (Repo::new(), tempfile::tempdir().unwrap());
+    repo.push(&[("x", "1")]);
+    let server = Server::start(repo.root());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let answers = [
+        Manner::Honest,
+        Manner::Old,
+        Manner::Raw(Vec::new()),
+        Manner::Raw(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        Manner::Raw(
+            b"HTTP/1.1 302 No\r\nLocation: http://127.0.0.2/x\r\nContent-Length: 0\r\n\r\n"
+                .to_vec(),
+        ),
+        Manner::Raw(b"garbage".to_vec()),
+    ];
+    for manner in answers {
+        server.behave(manner);
+        // `look` searches the error itself.
+        let _ = look(&mut follower(
+            &server.url(),
+            data.path(),
+            FetchLimits::default(),
+            None,
+        ));
+    }
+    let text = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(text.len() > 1_000, "trace level was on");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("u:{CANARY}"));
+    assert!(!text.contains(CANARY) && !text.contains(&encoded));
+    assert!(
+        server.seen().iter().any(|head| head.contains(&encoded)),
+        "the server itself got it"
+    );
+}

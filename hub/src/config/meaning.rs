@@ -8,6 +8,7 @@ use countersign_ledger::digest::Digest;
 use secrecy::SecretString;
 
 use crate::config::{ConfigMistake, Options};
+use crate::store::{Bucket, Location};
 use crate::track::limits::FetchLimits;
 use crate::track::refname::RefName;
 use crate::track::remote::http::HttpAuth;
@@ -31,7 +32,7 @@ pub struct Config {
     /// Folder of the hub's keys.
     pub keys: PathBuf,
     /// Where everything that was sealed is.
-    pub store: StoreConfig,
+    pub store: Location,
     /// For agents.
     pub listen: SocketAddr,
     /// Names in the hub's certificate.
@@ -59,30 +60,6 @@ pub struct TrustFile {
     pub path: PathBuf,
     /// What its bytes must hash to.
     pub digest: Option<Digest>,
-}
-
-/// An object store.
-#[derive(Clone)]
-pub enum StoreConfig {
-    /// A folder on this machine.
-    Folder(PathBuf),
-    /// S3 and its kin.
-    S3(S3Config),
-}
-
-/// An S3 bucket.
-#[derive(Clone)]
-pub struct S3Config {
-    /// Bucket.
-    pub bucket: String,
-    /// Before every key; may be empty.
-    pub prefix: String,
-    /// Other than AWS.
-    pub endpoint: Option<String>,
-    /// Region.
-    pub region: String,
-    /// Access key and secret key; none: the machine's role.
-    pub credentials: Option<(SecretString, SecretString)>,
 }
 
 /// The renderer's processes.
@@ -440,27 +417,28 @@ impl Mistakes {
         endpoint: Option<String>,
         region: Option<String>,
         credentials: Option<(SecretString, SecretString)>,
-    ) -> StoreConfig {
+    ) -> Location {
         let Some(text) = text else {
-            return StoreConfig::Folder(data.join("store"));
+            return Location::Folder(data.join("store"));
         };
         match text.split_once("://") {
-            None => StoreConfig::Folder(here.join(text)),
-            Some(("file", path)) => StoreConfig::Folder(PathBuf::from(path)),
+            None => Location::Folder(here.join(text)),
+            Some(("file", path)) => Location::Folder(PathBuf::from(path)),
             Some(("s3", rest)) => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 let (bucket, prefix) = (bucket.to_owned(), prefix.trim_matches('/').to_owned());
-                StoreConfig::S3(S3Config {
+                let region = Some(region.unwrap_or_else(|| "us-east-1".into()));
+                Location::Bucket(Bucket {
                     bucket,
                     prefix,
                     endpoint,
-                    region: region.unwrap_or_else(|| "us-east-1".into()),
+                    region,
                     credentials,
                 })
             }
             Some(_) => {
                 self.add("store", "must be a folder, file:///… or s3://bucket/prefix");
-                StoreConfig::Folder(data.join("store"))
+                Location::Folder(data.join("store"))
             }
         }
     }

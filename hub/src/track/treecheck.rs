@@ -96,6 +96,20 @@ impl NoticeKind {
             Self::NameNotUtf8 => "NAME_NOT_UTF8",
         }
     }
+
+    /// For a person.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::FileHuge => "is larger than 10 MiB; no render reads it",
+            Self::LfsPointer => "is a Git LFS pointer, whose content is not part of the commit",
+            Self::Submodule => {
+                "is a submodule, whose content is not part of the commit; name its repository as a source instead"
+            }
+            Self::LinkOutside => "is a link that leads out of the repository; no render follows it",
+            Self::NameNotUtf8 => "has a name that is not UTF-8; no render reads it",
+        }
+    }
 }
 
 /// Why a commit's tree is refused.

@@ -3,6 +3,7 @@
 
 pub mod git;
 pub mod http;
+pub mod hub;
 
 use std::time::{Duration, Instant};
 

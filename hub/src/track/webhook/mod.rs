@@ -145,6 +145,17 @@ pub enum Refused {
     OtherRepository,
 }
 
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Woken => f.write_str("looking now"),
+            Self::Ignored(Ignored::Ping) => f.write_str("hello"),
+            Self::Ignored(Ignored::OtherRef) => f.write_str("another branch or tag is tracked"),
+            Self::Refused(refused) => refused.fmt(f),
+        }
+    }
+}
+
 impl Answer {
     /// HTTP status.
     #[must_use]

@@ -1,0 +1,318 @@
+//! Joins the tasks: reads trust and record, starts tracker, pipeline and listeners, and ends them in that order's
+//! reverse. Nothing is decided here.
+//!
+//! A hub that is killed at any instant starts the same way as one that was stopped: claims are replayed, the index is
+//! made whole, heads are served, and the newest commit is looked at again.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_fleet::api::TrustRootInUse;
+use countersign_ledger::key::RingVerifier;
+use countersign_ledger::trust::{Roots, VerifiedRoot};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::pipeline::stage::Stage;
+use crate::pipeline::{Parts, Pipeline, PipelineError, workers};
+use crate::seal::{self, OpenError, SealError, Sealer, Secrets};
+use crate::sealed::{self, Record};
+use crate::serve::records::RecordFault;
+use crate::serve::{self, Clock, Hook, Member, Setup, StartError, State, Trust, Webhooks};
+use crate::store::index::IndexFault;
+use crate::store::{Index, LocationError, Objects, Store, StoreFault, trust_path};
+use crate::track::trouble::Trouble;
+use crate::track::webhook::{self, Forge};
+use crate::track::{TrackHandle, Tracker};
+use crate::trust::{self, TrustError, Trusted};
+
+/// Why the hub did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The data folder can't be used.
+    #[error("{}: {source}", path.display())]
+    Data {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another hub runs on this data folder.
+    #[error("{}: another hub uses this data folder", path.display())]
+    Locked {
+        /// Its lock.
+        path: PathBuf,
+    },
+    /// No trust, no hub.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The index can't be opened.
+    #[error(transparent)]
+    Index(#[from] IndexFault),
+    /// The record can't be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A sealed manifest can't be read.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Registrations or permits can't be read.
+    #[error(transparent)]
+    Records(#[from] RecordFault),
+    /// The repository can't be what was meant.
+    #[error(transparent)]
+    Track(#[from] Trouble),
+    /// A listener did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The renderer did not start.
+    #[error("renderer: {0}")]
+    Renderer(#[from] countersign_fleet::render::RenderFailure),
+    /// The pipeline may seal no more in this process; starting anew replays what was claimed.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A task panicked.
+    #[error("a task of the hub panicked: {0}")]
+    Panic(#[from] tokio::task::JoinError),
+}
+
+/// Runs until `stop` is cancelled, with the renderer of the configuration.
+///
+/// # Errors
+/// [`HubError`]
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError> {
+    let stage = workers::start(&config.render, workers::confined()?).await?;
+    run_with(config, stage, stop).await
+}
+
+/// Runs until `stop` is cancelled, with any rendering.
+///
+/// # Errors
+/// [`HubError`]
+pub async fn run_with(
+    config: Config,
+    stage: Arc<dyn Stage>,
+    stop: CancellationToken,
+) -> Result<(), HubError> {
+    let _lock = lock(&config.data)?;
+    let Trusted {
+        root,
+        sealers,
+        authority,
+    } = trust::open(&config.trust, &config.keys)?;
+    let objects = Objects::open(&config.store)?;
+    let raw = objects.raw();
+    let store = Store::new(objects);
+    let roots = roots(root, &store).await?;
+    let index = Arc::new(Index::open(&config.data.join("index.sqlite"))?);
+    let trust = served_trust(&roots);
+    let root = Arc::new(roots.newest().clone());
+    let secrets = Secrets::new(store.clone(), Arc::clone(&index));
+    let (sealer, heads) = Sealer::open(seal::Parts {
+        store,
+        index,
+        roots,
+        signers: sealers,
+    })
+    .await?;
+    let sealer = Arc::new(sealer);
+
+    let sealed_last = sealer
+        .last_source()?
+        .and_then(|source| source.new.parse().ok());
+    let (tracker, track, moved) = Tracker::new(config.track.clone(), sealed_last)?;
+    let mut registry = Registry::with_prefix("countersign_hub");
+    let (metrics, serve_metrics) = (Metrics::default(), serve::Metrics::default());
+    metrics.register(&mut registry);
+    serve_metrics.register(&mut registry);
+    let wake = track.clone();
+    let setup = Setup {
+        fleet: root.fleet().to_owned(),
+        trust,
+        authority,
+        sealed: Arc::new(Record(Arc::clone(&sealer))),
+        store: raw,
+        wake: Arc::new(move || wake.wake()),
+        agents_url: agents_url(&config),
+        clock: Clock::system(),
+        metrics: serve_metrics,
+    };
+    let state = State::open(setup).await?;
+    for (cluster, head) in &heads {
+        if let Some(head) = sealed::reread(&sealer, head).await? {
+            state.publish(cluster, head);
+        }
+    }
+    let parts = Parts {
+        root,
+        sealer,
+        secrets,
+        stage,
+        state: Arc::clone(&state),
+        track: track.clone(),
+        metrics,
+    };
+    let pipeline = Pipeline::open(parts).await?;
+    pipeline.feed_rewrites();
+
+    // Listeners end last, so that agents hear of what was sealed while the rest was stopping.
+    let stop_serving = CancellationToken::new();
+    let options = serve::Options {
+        agents: config.listen,
+        names: config.listen_names.clone(),
+        operators: Some(config.operator_listen),
+        data: config.data.clone(),
+    };
+    let hooks = webhooks(&config, &track);
+    let serving = serve::start(
+        Arc::clone(&state),
+        options,
+        hooks,
+        Arc::new(registry),
+        stop_serving.clone(),
+    )
+    .await?;
+    state.set_ready(true);
+    tracing::info!(agents = %serving.agents, "serving");
+
+    let working = stop.child_token();
+    let tracking = tokio::spawn(tracker.run(working.clone()));
+    let mut piping = tokio::spawn(pipeline.run(moved, working.clone()));
+    let ended = tokio::select! {
+        biased;
+        ended = &mut piping => Some(ended),
+        () = stop.cancelled() => None,
+    };
+    working.cancel();
+    let outcome = match ended {
+        Some(ended) => ended,
+        // One commit at most is under way; a batch is sealed whole or not at all, so cutting it off loses nothing.
+        None => match tokio::time::timeout(config.shutdown, &mut piping).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!(
+                    "a commit was cut off by the shutdown; it is taken up at the next start"
+                );
+                piping.abort();
+                Ok(Ok(()))
+            }
+        },
+    };
+    state.set_ready(false);
+    if tokio::time::timeout(config.shutdown, tracking)
+        .await
+        .is_err()
+    {
+        tracing::warn!("a fetch was cut off by the shutdown");
+    }
+    stop_serving.cancel();
+    let stopped = serving.stopped().await;
+    tracing::info!(outcome = ?stopped, "stopped serving");
+    outcome??;
+    Ok(())
+}
+
+/// One hub a data folder, also after a crash: the system drops the lock with the process.
+fn lock(data: &Path) -> Result<File, HubError> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+    let fault = |path: &Path| {
+        let path = path.to_owned();
+        move |source| HubError::Data { path, source }
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .map_err(fault(data))?;
+    let path = data.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fault(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(HubError::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(HubError::Data { path, source }),
+    }
+}
+
+/// The root that was named, and those after it that the store holds.
+async fn roots(root: VerifiedRoot, store: &Store) -> Result<Roots, HubError> {
+    let mut roots = Roots::new(root);
+    while let Some(bytes) = store
+        .get(&trust_path(roots.newest().version().saturating_add(1)))
+        .await?
+    {
+        roots
+            .extend(&bytes, &RingVerifier)
+            .map_err(TrustError::Refused)?;
+    }
+    Ok(roots)
+}
+
+fn served_trust(roots: &Roots) -> Trust {
+    let newest = roots.newest();
+    let member = |trust: &countersign_ledger::trust::ClusterTrust| Member {
+        environment: trust.environment.clone(),
+        level: trust.level.name().to_owned(),
+    };
+    Trust {
+        documents: roots
+            .iter()
+            .map(|root| (root.version(), Bytes::copy_from_slice(root.bytes())))
+            .collect(),
+        in_use: TrustRootInUse {
+            version: newest.version(),
+            digest: newest.digest().to_string(),
+        },
+        clusters: newest
+            .document()
+            .clusters
+            .iter()
+            .map(|(name, trust)| (name.clone(), member(trust)))
+            .collect(),
+    }
+}
+
+fn agents_url(config: &Config) -> String {
+    let host = config
+        .listen_names
+        .first()
+        .map_or_else(|| config.listen.ip().to_string(), Clone::clone);
+    format!("https://{host}:{}", config.listen.port())
+}
+
+fn webhooks(config: &Config, track: &TrackHandle) -> Webhooks {
+    let mut hooks = Webhooks::default();
+    for (forge, secret) in &config.webhooks {
+        let hook = webhook::Hook::new(
+            *forge,
+            secret.clone(),
+            &config.webhook_repository,
+            config.track.name.clone(),
+            track.clone(),
+        );
+        let hook: Hook = Arc::new(move |headers, body| {
+            let answer = hook.receive(headers, body);
+            (answer.status(), answer.to_string())
+        });
+        match forge {
+            Forge::Github => hooks.github = Some(hook),
+            Forge::Gitlab => hooks.gitlab = Some(hook),
+            Forge::Gitea => hooks.gitea = Some(hook),
+        }
+    }
+    hooks
+}

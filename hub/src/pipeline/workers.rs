@@ -1,0 +1,241 @@
+//! Rendering and admission by worker processes: [`Stage`] over [`countersign_fleet::desired`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_fleet::admit::{self, Candidate, PolicySet, Verdict};
+use countersign_fleet::desired::{
+    self, AppOutcome, Desired, Fresh, RenderCache, Renderer, Sources,
+};
+use countersign_fleet::failure::AppFailure;
+use countersign_fleet::model::Cluster;
+use countersign_fleet::object::Object;
+use countersign_fleet::render::{
+    Code, Config, Files, Launcher, RenderFailure, RenderRequest, Rendered, Trace, WorkerId, Workers,
+};
+use countersign_fleet::source::lock::{LockedArtifact, LockedChart, LockedRepository};
+use countersign_fleet::tree::SharedTree;
+use futures::future::BoxFuture;
+
+use crate::config::meaning::RenderConfig;
+use crate::pipeline::policies::PolicyFiles;
+use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
+
+/// A renderer that can also judge.
+pub trait Judge: Renderer + 'static {
+    /// What the policies say to the candidates.
+    fn judge(
+        &self,
+        set: &PolicySet,
+        candidates: Vec<Candidate>,
+    ) -> impl Future<Output = Result<Vec<Verdict>, RenderFailure>> + Send;
+}
+
+/// The stage.
+pub struct Rendering<W, S>(pub Desired<W, S>);
+
+impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
+    fn version(&self) -> String {
+        self.0.renderer.version()
+    }
+
+    fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps> {
+        Box::pin(async move {
+            let outcomes = desired::render_cluster(
+                &self.0,
+                ask.tree,
+                ask.fleet,
+                &ask.cluster.name,
+                ask.change,
+            )
+            .await;
+            let each = outcomes.into_iter().map(|outcome| {
+                let AppOutcome {
+                    app,
+                    result,
+                    warnings,
+                    fresh,
+                    workers,
+                } = outcome;
+                (
+                    app,
+                    result.map(|objects| RenderedApp {
+                        objects,
+                        fresh,
+                        workers,
+                        warnings,
+                    }),
+                )
+            });
+            each.collect()
+        })
+    }
+
+    fn again<'a>(
+        &'a self,
+        ask: Ask<'a>,
+        app: &'a str,
+        first: &'a RenderedApp,
+    ) -> BoxFuture<'a, Result<(), AppFailure>> {
+        Box::pin(async move {
+            let RenderedApp {
+                objects,
+                fresh,
+                workers,
+                ..
+            } = first.clone();
+            let first = AppOutcome {
+                app: app.to_owned(),
+                result: Ok(objects),
+                warnings: Vec::new(),
+                fresh,
+                workers,
+            };
+            desired::confirm(&self.0, ask.tree, ask.fleet, &ask.cluster.name, &first).await
+        })
+    }
+
+    fn admit<'a>(
+        &'a self,
+        cluster: &'a Cluster,
+        policies: &'a PolicyFiles,
+        objects: &'a [&'a Object],
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, AppFailure>> {
+        Box::pin(async move {
+            let broken =
+                |error: serde_json::Error| AppFailure::new("RENDER_PROTOCOL", error.to_string());
+            let candidate = |object: &&Object| {
+                let resource = object.resource.clone();
+                object
+                    .json()
+                    .map(|json| Candidate {
+                        json,
+                        namespaced: object.namespaced,
+                        resource,
+                    })
+                    .map_err(broken)
+            };
+            let candidates = objects
+                .iter()
+                .map(candidate)
+                .collect::<Result<Vec<_>, _>>()?;
+            let set = PolicySet {
+                files: policies.files(),
+                kubernetes_version: cluster.kubernetes.version.clone(),
+            };
+            self.0
+                .renderer
+                .judge(&set, candidates)
+                .await
+                .map_err(|failure| AppFailure::from(&failure))
+        })
+    }
+
+    fn renders(&self) -> u64 {
+        self.0.cache.renders()
+    }
+}
+
+/// The pool of worker processes.
+pub struct Pool(pub Workers);
+
+impl Renderer for Pool {
+    fn version(&self) -> String {
+        self.0.version().to_owned()
+    }
+
+    async fn render(
+        &self,
+        files: Arc<dyn Files>,
+        request: RenderRequest,
+    ) -> Result<Fresh, RenderFailure> {
+        self.0.render(&request, files).await.map(Fresh::from)
+    }
+
+    async fn render_again(
+        &self,
+        files: Arc<dyn Files>,
+        request: RenderRequest,
+        first: Option<WorkerId>,
+    ) -> Result<Fresh, RenderFailure> {
+        let again = match first {
+            // Only the process that rendered first is looked at.
+            Some(worker) => {
+                let first = Rendered {
+                    objects: Vec::new(),
+                    trace: Trace::default(),
+                    warnings: Vec::new(),
+                    worker,
+                };
+                self.0.render_again(&first, &request, files).await
+            }
+            None => self.0.render(&request, files).await,
+        };
+        again.map(Fresh::from)
+    }
+}
+
+impl Judge for Pool {
+    async fn judge(
+        &self,
+        set: &PolicySet,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<Verdict>, RenderFailure> {
+        admit::admit(&self.0, set, &candidates).await
+    }
+}
+
+/// Apps whose files lie outside the fleet's repository fail by name: this hub does not fetch them.
+pub struct OnlyHere;
+
+fn elsewhere() -> AppFailure {
+    AppFailure::new(
+        "SOURCE_UNSUPPORTED",
+        "this hub renders what lies in the fleet's repository alone; put the chart or files there",
+    )
+}
+
+impl Sources for OnlyHere {
+    async fn chart(&self, _: &LockedChart) -> Result<Bytes, AppFailure> {
+        Err(elsewhere())
+    }
+
+    async fn artifact(&self, _: &LockedArtifact) -> Result<Bytes, AppFailure> {
+        Err(elsewhere())
+    }
+
+    async fn repository(&self, _: &LockedRepository) -> Result<SharedTree, AppFailure> {
+        Err(elsewhere())
+    }
+}
+
+/// Starts the workers behind `launcher`.
+///
+/// # Errors
+/// [`RenderFailure`] if none starts.
+pub async fn start(
+    config: &RenderConfig,
+    launcher: Launcher,
+) -> Result<Arc<dyn Stage>, RenderFailure> {
+    let pool = Config {
+        workers: config.workers,
+        time_max: config.time,
+        memory_bytes_max: config.memory,
+        ..Config::new(&config.program, launcher)
+    };
+    let workers = Workers::start(pool).await?;
+    Ok(Arc::new(Rendering(Desired {
+        renderer: Pool(workers),
+        sources: OnlyHere,
+        cache: RenderCache::default(),
+    })))
+}
+
+/// This program with its hidden subcommand `sandbox`.
+///
+/// # Errors
+/// [`RenderFailure`] if the system does not say which program runs.
+pub fn confined() -> Result<Launcher, RenderFailure> {
+    Launcher::this_program()
+        .map_err(|error| RenderFailure::new(Code::RenderUnavailable, error.to_string()))
+}
