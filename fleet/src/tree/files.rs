@@ -1,7 +1,7 @@
 //! A [`Tree`] as the renderer reads it.
 use bytes::Bytes;
 
-use super::{SharedTree, Stat, TreeFault};
+use super::{SharedTree, Stat, TreeFault, TreeRefusal};
 use crate::path::RepoPath;
 use crate::render::{self, Files, FilesFault, FolderEntry};
 
@@ -30,6 +30,7 @@ impl Files for TreeFiles {
             Ok(path) => path,
             Err(problem) => {
                 return Ok(render::Stat::Refused {
+                    code: render::Code::PathEscape,
                     reason: problem.to_string(),
                 });
             }
@@ -39,6 +40,12 @@ impl Files for TreeFiles {
             Stat::File { oid, size } => render::Stat::File { oid, bytes: size },
             Stat::Folder { oid } => render::Stat::Folder { oid },
             Stat::Refused(refusal) => render::Stat::Refused {
+                code: match refusal {
+                    TreeRefusal::FileTooLarge { .. } | TreeRefusal::FolderTooLarge => {
+                        render::Code::SizeLimit
+                    }
+                    _ => render::Code::PathEscape,
+                },
                 reason: refusal.to_string(),
             },
         })
