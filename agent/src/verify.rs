@@ -214,3 +214,6 @@ pub fn desired(state: &VerifiedState) -> Desired {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,12 @@ pub struct Cli {
 pub enum Command {
     /// Show the fleet, a cluster or an app: sync, health, drift.
     Status(command::status::StatusArgs),
+    /// Find every mistake in a fleet's files.
+    Lint(command::lint::LintArgs),
+    /// Render what a cluster shall run, to standard output.
+    Render(command::render::RenderArgs),
+    /// Show what a revision or the working directory would change on each cluster.
+    Diff(command::diff::DiffArgs),
     /// Make the hub look at the repository now.
     Sync(command::sync::SyncArgs),
     /// Allow a change that needs a person's word.

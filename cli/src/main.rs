@@ -8,6 +8,7 @@ mod args;
 mod command;
 mod exit;
 mod hub;
+mod local;
 mod output;
 
 use std::process::ExitCode;
@@ -20,6 +21,12 @@ use exit::Failure;
 fn main() -> ExitCode {
     // The second call in a process would fail; this is the first.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Some(renderer) = sandboxed() {
+        // Nothing may have started a thread by now; this returns only with the reason why not.
+        let error = countersign_fleet::render::sandbox::enter_and_exec(&renderer);
+        eprintln!("countersign: sandbox: {error}");
+        return ExitCode::from(3);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -32,6 +39,9 @@ fn main() -> ExitCode {
     let color = cli.color.on_stdout();
     let outcome = match cli.command {
         Command::Status(args) => command::status::run(&args, color),
+        Command::Lint(args) => command::lint::run(&args),
+        Command::Render(args) => command::render::run(&args),
+        Command::Diff(args) => command::diff::run(&args, color),
         Command::Sync(args) => command::sync::run(&args),
         Command::Permit(args) => command::permit::run(&args, color),
         Command::Trust(args) => command::trust::run(&args),
@@ -44,6 +54,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ended(&failure),
     }
+}
+
+/// The renderer's path, if this process was started to become it: `countersign sandbox PATH`.
+fn sandboxed() -> Option<std::path::PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    let asked = arguments.next()? == "sandbox";
+    arguments.next().filter(|_| asked).map(Into::into)
 }
 
 fn ended(failure: &Failure) -> ExitCode {

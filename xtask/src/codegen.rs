@@ -46,7 +46,6 @@ fn generate(root: &Path) -> anyhow::Result<String> {
             patch: Some(0),
             suffix: None,
         }),
-        ..CodeGeneratorRequest::default()
     };
     let plugin = build_plugin(root)?;
     let mut child = Command::new(&plugin)
@@ -73,7 +72,11 @@ fn generate(root: &Path) -> anyhow::Result<String> {
 }
 
 fn build_plugin(root: &Path) -> anyhow::Result<PathBuf> {
-    let plugin = root.join("target/tools/protoc-gen-go");
+    // Absolute: go runs in the module's own folder.
+    let plugin = root
+        .canonicalize()
+        .context("find the repository")?
+        .join("target/tools/protoc-gen-go");
     let status = Command::new("go")
         .args(["build", "-ldflags=-s -w", "-o"])
         .arg(&plugin)

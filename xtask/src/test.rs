@@ -159,10 +159,11 @@ fn go(context: &Context) -> anyhow::Result<()> {
             continue; // it pins a tool and has no code of its own
         }
         eprintln!("-- {}", module.display());
+        // `go test` would vet once more, with other analyses, every package of Kubernetes that ours import.
         let checks: [&[&str]; 3] = [
             &["gofmt", "-l", "."],
             &["go", "vet", "./..."],
-            &["go", "test", "-ldflags=-s -w", "./..."],
+            &["go", "test", "-vet=off", "-ldflags=-s -w", "./..."],
         ];
         for check in checks {
             let done = if check[0] == "gofmt" {

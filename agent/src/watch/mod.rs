@@ -30,6 +30,8 @@ use stream::{Ended, Item, Stream};
 const FULL_EVERY: Duration = Duration::from_secs(3_600);
 /// A watch that broke lists anew at most so often; until then it goes on from where it stood.
 const LIST_EVERY: Duration = Duration::from_secs(60);
+/// Between looks whether a kind that the API server did not know is known now.
+const UNKNOWN_EVERY: Duration = Duration::from_millis(250);
 /// Pauses after a failure.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -144,6 +146,15 @@ impl Watcher {
             }
             match &ended {
                 Ended::TimeUp => continue,
+                Ended::Unknown => {
+                    // The sync reads discovery when a write of the kind fails, or its CRD was applied: look there.
+                    self.listed.send_replace(true);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(UNKNOWN_EVERY) => {}
+                    }
+                    continue;
+                }
                 Ended::NoStreamingLists => {
                     self.streaming
                         .store(false, std::sync::atomic::Ordering::Relaxed);
@@ -152,6 +163,8 @@ impl Watcher {
                 Ended::Expired => since.clear(),
                 Ended::Refused(status) => {
                     since.clear();
+                    // What may not be listed holds up itself alone, never the first plan.
+                    self.listed.send_replace(true);
                     tracing::warn!(kind = %self.kind, %status, "can't be watched");
                     self.engine.metrics.watch_ended("refused");
                     if *status == http::StatusCode::NOT_FOUND {
@@ -181,11 +194,7 @@ impl Watcher {
     /// One watch from opening to end.
     async fn once(&mut self, since: &mut String) -> Ended {
         let Some(collection) = self.engine.kinds().collection(&self.kind) else {
-            let _ = self.engine.discover().await;
-            if self.engine.kinds().collection(&self.kind).is_some() {
-                return Ended::TimeUp;
-            }
-            return Ended::Broken("the API server does not know the kind".to_owned());
+            return Ended::Unknown;
         };
         let newest = self.newest_held();
         let mut present = since.is_empty().then(HashSet::new);

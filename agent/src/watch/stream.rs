@@ -44,6 +44,8 @@ pub enum Ended {
     TimeUp,
     /// The place to go on from is too old: list again.
     Expired,
+    /// The API server does not know the kind.
+    Unknown,
     /// The API server knows no streaming lists.
     NoStreamingLists,
     /// The kind is gone, or may not be watched.

@@ -2,8 +2,11 @@
 
 pub mod cluster;
 pub mod completions;
+pub mod diff;
 pub mod health;
+pub mod lint;
 pub mod permit;
+pub mod render;
 pub mod status;
 pub mod sync;
 pub mod trust;

@@ -21,6 +21,7 @@ use crate::tree::SharedTree;
 
 pub mod cache;
 mod prepare;
+mod workers;
 
 pub use cache::{Change, RenderCache};
 use cache::{Known, RenderedSet};

@@ -36,9 +36,14 @@ pub enum Seen {
     Refused,
 }
 
-/// All questions of one render with their answers.
+/// All questions of one render with their answers. One pointer wide, since each failure carries one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trace {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Inner {
     seen: BTreeMap<(Query, String), Seen>,
     links: BTreeSet<String>,
 }
@@ -46,29 +51,30 @@ pub struct Trace {
 impl Trace {
     /// Remembers an answer. The same question has the same answer within one render.
     pub fn record(&mut self, query: Query, path: &str, seen: Seen) {
-        self.seen.insert((query, path.to_owned()), seen);
+        self.inner.seen.insert((query, path.to_owned()), seen);
     }
 
     /// Remembers that `path` took part in reaching another: a link, or where one led to.
     pub fn record_link(&mut self, path: &str) {
-        self.links.insert(path.to_owned());
+        self.inner.links.insert(path.to_owned());
     }
 
     /// All questions with their answers, in a fixed order: what a cache key is made of.
     pub fn iter(&self) -> impl Iterator<Item = (Query, &str, &Seen)> {
-        self.seen
+        self.inner
+            .seen
             .iter()
             .map(|((query, path), seen)| (*query, path.as_str(), seen))
     }
 
     /// Number of questions.
     pub fn len(&self) -> usize {
-        self.seen.len()
+        self.inner.seen.len()
     }
 
     /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.inner.seen.is_empty()
     }
 
     /// Whether a change of these files (added, removed, changed) can change an answer. May say yes for nothing, never
@@ -80,16 +86,16 @@ impl Trace {
                 .iter()
                 .any(|changed| within(changed, path) || within(path, changed))
         };
-        let by_answer = self.seen.iter().any(|((_, path), seen)| match seen {
+        let by_answer = self.inner.seen.iter().any(|((_, path), seen)| match seen {
             Seen::File(_) | Seen::Absent | Seen::Refused | Seen::Names(_) => met(path),
             Seen::Folder => met(path) && !self.stands(path, &changed),
         });
-        by_answer || self.links.iter().any(|path| met(path))
+        by_answer || self.inner.links.iter().any(|path| met(path))
     }
 
     /// Whether the folder certainly still stands: a file in it was seen and is not among the changed ones.
     fn stands(&self, folder: &str, changed: &BTreeSet<&str>) -> bool {
-        self.seen.iter().any(|((_, path), seen)| {
+        self.inner.seen.iter().any(|((_, path), seen)| {
             matches!(seen, Seen::File(_))
                 && within(path, folder)
                 && !changed

@@ -40,7 +40,7 @@ impl Files for TreeFiles {
             Stat::File { oid, size } => render::Stat::File { oid, bytes: size },
             Stat::Folder { oid } => render::Stat::Folder { oid },
             Stat::Refused(refusal) => render::Stat::Refused {
-                code: match &refusal {
+                code: match refusal {
                     TreeRefusal::FileTooLarge { .. } | TreeRefusal::FolderTooLarge => {
                         render::Code::SizeLimit
                     }

@@ -37,10 +37,10 @@ pub const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 pub const HEADS_READABLE: usize = 4;
 /// Blobs read from the store at once for one request.
 pub const BLOB_READS_AT_ONCE: usize = 16;
-/// A blob attached to a head, in bytes; larger ones are fetched.
-pub const ATTACHED_BLOB_BYTES_MAX: usize = 64 * 1024;
+/// A blob attached to a head, in bytes: a section of 256 lines of 350 bytes fits well; larger ones are fetched.
+pub const ATTACHED_BLOB_BYTES_MAX: usize = 256 * 1024;
 /// All blobs attached to a head, in bytes: what a small change needs comes with it, a large one is fetched in batches.
-pub const ATTACHED_BYTES_MAX: usize = 1 << 20;
+pub const ATTACHED_BYTES_MAX: usize = 2 << 20;
 
 /// Objects remembered of one cluster's reports; further ones are counted, not kept.
 pub const OBJECTS_PER_CLUSTER_MAX: usize = 50_000;

@@ -1,0 +1,112 @@
+//! `countersign lint`: every mistake in a fleet's files, with file, line and field.
+
+use countersign_fleet::mistake::Mistake;
+use serde_json::json;
+
+use crate::exit::Failure;
+use crate::local::{FleetArgs, Local};
+use crate::output::{Form, safe, write, write_value};
+
+/// Find every mistake in a fleet's files.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  countersign lint
+  countersign lint --repo fleet --revision main -o json
+
+Exit codes:
+  0  no mistake
+  1  mistakes, each on its own line: file:line: field: what is wrong
+  2  no repository there, or no such revision")]
+pub struct LintArgs {
+    #[command(flatten)]
+    fleet: FleetArgs,
+    /// A revision instead of the working directory.
+    #[arg(long, value_name = "REV")]
+    revision: Option<String>,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
+}
+
+/// Runs the command.
+pub fn run(args: &LintArgs) -> Result<(), Failure> {
+    let local = Local::open(&args.fleet.repo, args.revision.as_deref())?;
+    let out = &mut std::io::stdout();
+    match args.output {
+        Form::Table => write(out, &text(&local.mistakes))?,
+        form => write_value(form, &value(&local.mistakes), out)?,
+    }
+    match local.mistakes.len() {
+        0 => Ok(()),
+        1 => Err(Failure::Negative("1 mistake".to_owned())),
+        n => Err(Failure::Negative(format!("{n} mistakes"))),
+    }
+}
+
+fn text(mistakes: &[Mistake]) -> String {
+    mistakes
+        .iter()
+        .map(|mistake| safe(&mistake.to_string()) + "\n")
+        .collect()
+}
+
+fn value(mistakes: &[Mistake]) -> serde_json::Value {
+    mistakes
+        .iter()
+        .map(|mistake| {
+            json!({
+                "file": mistake.file.as_str(),
+                "line": mistake.line,
+                "field": mistake.field,
+                "problem": mistake.problem.to_string(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(app: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = dir.path().join("clusters/one");
+        std::fs::create_dir_all(&cluster).unwrap();
+        std::fs::write(dir.path().join("clusters/app.yaml"), app).unwrap();
+        dir
+    }
+
+    fn lint(dir: &tempfile::TempDir) -> (Result<(), u8>, Vec<Mistake>) {
+        let args = LintArgs {
+            fleet: FleetArgs {
+                repo: dir.path().to_owned(),
+            },
+            revision: None,
+            output: Form::Table,
+        };
+        let mistakes = Local::open(dir.path(), None).unwrap().mistakes;
+        (run(&args).map_err(|failure| failure.code()), mistakes)
+    }
+
+    #[test]
+    fn each_mistake_is_a_line_with_its_place_and_the_code_is_1() {
+        let dir = repository(
+            "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata: {name: a}\nspec:\n  sorce: {}\n  \"x\\e[31m\": 1\n",
+        );
+        let (code, mistakes) = lint(&dir);
+        assert_eq!(code, Err(1));
+        let text = text(&mistakes);
+        assert!(text.contains(
+            "clusters/app.yaml:5: spec.sorce: there is no such field; did you mean source?\n"
+        ));
+        assert!(!text.contains('\u{1b}'), "names can't steer the terminal");
+        assert_eq!(value(&mistakes)[0]["file"], "clusters/app.yaml");
+    }
+
+    #[test]
+    fn a_good_fleet_is_silent() {
+        let (code, mistakes) = lint(&repository("kind: ConfigMap\n"));
+        assert_eq!((code, mistakes), (Ok(()), vec![]));
+    }
+}
