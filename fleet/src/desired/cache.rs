@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_ledger::digest::Digest;
+use countersign_ledger::identity::ObjectId;
 
 use super::Fresh;
+use super::reads::Reads;
+use super::standing::Standing;
 use crate::failure::AppFailure;
-use crate::model::App;
+use crate::model::{App, Fleet};
 use crate::object::Object;
 use crate::render::{Files, FilesFault, RenderFailure, RenderedObject, Trace, WorkerId};
 
@@ -58,9 +61,13 @@ pub(super) enum Known {
     Failure(Box<AppFailure>),
 }
 
+/// What a render gave, and the paths that decided it; `None` if it may give something else on another day.
+pub(super) type Traced = (Result<Arc<RenderedSet>, AppFailure>, Option<Arc<Reads>>);
+
 #[derive(Debug)]
 struct Entry {
     trace: Trace,
+    reads: Arc<Reads>,
     /// The newest tree in which it is known to hold.
     tree: String,
     known: Known,
@@ -72,6 +79,7 @@ struct Inner {
     files: HashMap<(String, String), Arc<Vec<RenderedObject>>>,
     plain: HashMap<Digest, Arc<RenderedSet>>,
     objects: HashMap<(String, String), Made>,
+    standing: HashMap<String, Arc<Standing>>,
 }
 
 /// The objects that were made of a set, and with what.
@@ -81,6 +89,41 @@ struct Made {
     app: App,
     kinds: Digest,
     result: Result<Arc<Vec<Object>>, AppFailure>,
+    /// Which of the objects came from which part, by index.
+    parts: Origins,
+}
+
+/// Objects by the part that they came from, as indexes.
+type Origins = HashMap<Part, Vec<usize>>;
+
+/// A part of a set, by its identity: the same part is the same bytes.
+#[derive(Debug, Clone)]
+struct Part(Arc<Vec<RenderedObject>>);
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Part {}
+
+impl std::hash::Hash for Part {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+impl Made {
+    /// The objects of a part that was there before.
+    fn of(&self, part: &Part) -> Option<Vec<Object>> {
+        let objects = self.result.as_ref().ok()?;
+        let indexes = self.parts.get(part)?;
+        indexes
+            .iter()
+            .map(|index| objects.get(*index).cloned())
+            .collect()
+    }
 }
 
 /// What is known of renders, shared by all clusters. Nothing in it can be wrong, only missing.
@@ -138,7 +181,7 @@ impl RenderCache {
         files: &dyn Files,
         tree: &str,
         change: Option<&Change>,
-    ) -> Result<Option<Known>, FilesFault> {
+    ) -> Result<Option<(Known, Arc<Reads>)>, FilesFault> {
         let mut inner = self.lock();
         let Some(entries) = inner.traced.get_mut(&key) else {
             return Ok(None);
@@ -155,7 +198,7 @@ impl RenderCache {
             });
             if same || untouched || entry.trace.holds_in(files)? {
                 tree.clone_into(&mut entry.tree);
-                return Ok(Some(entry.known.clone()));
+                return Ok(Some((entry.known.clone(), Arc::clone(&entry.reads))));
             }
         }
         Ok(None)
@@ -167,7 +210,7 @@ impl RenderCache {
         key: Key,
         tree: &str,
         rendered: Result<Fresh, RenderFailure>,
-    ) -> Result<Arc<RenderedSet>, AppFailure> {
+    ) -> Traced {
         let (trace, known) = match rendered {
             Ok(rendered) => {
                 let set = self.set(
@@ -179,9 +222,8 @@ impl RenderCache {
             }
             Err(failure) => {
                 let known = AppFailure::from(&failure);
-                let lasting = !known.fault && !is_limit(&known.code);
-                if !lasting {
-                    return Err(known);
+                if is_passing(&known) {
+                    return (Err(known), None);
                 }
                 (failure.trace, Known::Failure(Box::new(known)))
             }
@@ -194,15 +236,18 @@ impl RenderCache {
         if entries.len() >= ENTRIES_KEPT {
             entries.remove(0);
         }
+        let reads = Arc::new(Reads::of(&trace));
         entries.push(Entry {
             trace,
+            reads: Arc::clone(&reads),
             tree: tree.to_owned(),
             known: known.clone(),
         });
-        match known {
+        let result = match known {
             Known::Set(set) => Ok(set),
             Known::Failure(failure) => Err(*failure),
-        }
+        };
+        (result, Some(reads))
     }
 
     /// Which of these plain files nobody has parsed yet.
@@ -264,33 +309,135 @@ impl RenderCache {
         set
     }
 
-    /// The objects of a set, made anew only if the set or what they are made with is another than last time.
+    /// The objects of a set. Made anew is only what has changed since last time: all of it if what they are made with
+    /// is another, else the parts that were not there.
+    ///
+    /// # Errors
+    /// What `make` says of an object, or `OBJECT_TWICE`.
     pub(super) fn objects(
         &self,
         cluster: &str,
         app: &App,
         kinds: Digest,
         set: &RenderedSet,
-        make: impl FnOnce() -> Result<Vec<Object>, AppFailure>,
+        make: impl Fn(&RenderedObject) -> Result<Vec<Object>, AppFailure>,
     ) -> Result<Arc<Vec<Object>>, AppFailure> {
         let at = (cluster.to_owned(), app.name.clone());
-        if let Some(made) = self.lock().objects.get(&at)
-            && made.set == set.id
-            && made.app == *app
-            && made.kinds == kinds
-        {
-            return made.result.clone();
-        }
-        let result = make().map(Arc::new);
+        let before = {
+            let mut inner = self.lock();
+            match inner.objects.get(&at) {
+                Some(made) if made.app != *app || made.kinds != kinds => None,
+                Some(made) if made.set == set.id => return made.result.clone(),
+                Some(_) => inner.objects.remove(&at),
+                None => None,
+            }
+        };
+        let (result, parts) = match gather(set, before.as_ref(), make) {
+            Ok((objects, parts)) => (Ok(Arc::new(objects)), parts),
+            Err(failure) => (Err(failure), HashMap::new()),
+        };
         let made = Made {
             set: set.id,
             app: app.clone(),
             kinds,
             result: result.clone(),
+            parts,
         };
         self.lock().objects.insert(at, made);
         result
     }
+
+    /// Whether a change can matter to what a cluster renders to. If not, all that is known of the older tree is known
+    /// of the newer one.
+    #[must_use]
+    pub fn touched(
+        &self,
+        cluster: &str,
+        fleet: &Arc<Fleet>,
+        renderer: &str,
+        change: &Change,
+    ) -> bool {
+        let mut inner = self.lock();
+        let Some(standing) = inner.standing.get_mut(cluster).and_then(Arc::get_mut) else {
+            return true;
+        };
+        !(standing.counts(fleet, renderer, change) && standing.outlives(change))
+    }
+
+    /// What stood in the tree before the change.
+    pub(super) fn standing(
+        &self,
+        cluster: &str,
+        fleet: &Arc<Fleet>,
+        renderer: &str,
+        change: &Change,
+    ) -> Option<Arc<Standing>> {
+        self.lock()
+            .standing
+            .get(cluster)
+            .filter(|standing| standing.counts(fleet, renderer, change))
+            .cloned()
+    }
+
+    /// Remembers what stands now.
+    pub(super) fn stands(&self, cluster: &str, standing: Standing) {
+        self.lock()
+            .standing
+            .insert(cluster.to_owned(), Arc::new(standing));
+    }
+}
+
+/// The objects of all parts by identity, and which part gave which.
+fn gather(
+    set: &RenderedSet,
+    before: Option<&Made>,
+    make: impl Fn(&RenderedObject) -> Result<Vec<Object>, AppFailure>,
+) -> Result<(Vec<Object>, Origins), AppFailure> {
+    let mut objects: BTreeMap<ObjectId, (usize, Object)> = BTreeMap::new();
+    for (number, part) in set.parts.iter().enumerate() {
+        let known = before.and_then(|made| made.of(&Part(Arc::clone(part))));
+        let made = match known {
+            Some(known) => known,
+            None => {
+                let mut made = Vec::new();
+                for rendered in part.iter() {
+                    made.extend(make(rendered)?);
+                }
+                made
+            }
+        };
+        for object in made {
+            if let Some((_, other)) = objects.get(&object.id) {
+                let why = format!(
+                    "{} stands twice in one app, also in {}:{}",
+                    object.id, other.file, other.line
+                );
+                return Err(AppFailure::new("OBJECT_TWICE", why).at(&object.file, object.line));
+            }
+            objects.insert(object.id.clone(), (number, object));
+        }
+    }
+    let mut parts: Origins = set
+        .parts
+        .iter()
+        .map(|part| (Part(Arc::clone(part)), Vec::new()))
+        .collect();
+    for (index, (number, _)) in objects.values().enumerate() {
+        if let Some(indexes) = set
+            .parts
+            .get(*number)
+            .and_then(|part| parts.get_mut(&Part(Arc::clone(part))))
+        {
+            indexes.push(index);
+        }
+    }
+    let objects = objects.into_values().map(|(_, object)| object).collect();
+    Ok((objects, parts))
+}
+
+/// Whether a failure may pass by itself: then nothing is concluded from it.
+pub(super) fn is_passing(failure: &AppFailure) -> bool {
+    failure.fault || is_limit(&failure.code)
 }
 
 /// A limit of time or memory may be met on another day.

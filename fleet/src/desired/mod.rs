@@ -21,12 +21,16 @@ use crate::tree::SharedTree;
 
 pub mod cache;
 mod prepare;
+mod reads;
+mod standing;
 mod workers;
 
 pub use cache::{Change, RenderCache};
-use cache::{Known, RenderedSet};
+use cache::{Known, RenderedSet, is_passing};
 pub use prepare::Sources;
 use prepare::{Prepared, Work};
+use reads::Reads;
+use standing::{Recorder, Standing};
 
 /// Renders asked for at once; the workers queue what they can't take.
 const RENDERS_AT_ONCE: usize = 8;
@@ -95,6 +99,8 @@ pub struct AppOutcome {
     pub fresh: bool,
     /// Which workers rendered it; a second render of the same goes to another (DECISIONS 13).
     pub workers: Vec<WorkerId>,
+    /// The kinds that it was rendered with: those of the cluster and those that the fleet's own definitions bring.
+    pub kinds: Arc<Kinds>,
 }
 
 /// What a cluster is rendered with.
@@ -126,6 +132,10 @@ pub async fn render_cluster<R: Renderer, S: Sources>(
     };
     let mut kinds = Kinds::of(&here.kubernetes);
     let names: Vec<String> = fleet.apps_on(here).map(|app| app.name.clone()).collect();
+    let renderer = desired.renderer.version();
+    let before = change
+        .filter(|change| change.to == tree.id())
+        .and_then(|change| desired.cache.standing(cluster, fleet, &renderer, change));
     let round = Round {
         desired,
         cache: desired.cache.clone(),
@@ -134,9 +144,26 @@ pub async fn render_cluster<R: Renderer, S: Sources>(
         fleet,
         cluster: here,
         change,
+        before,
+        now: Recorder::new(tree.id(), fleet, renderer),
     };
     let (sets, kinds) = round.with_charts(names, &mut kinds).await;
+    drop(round.before);
+    round.cache.stands(cluster, round.now.end());
     finish_all(round.cache, fleet, cluster, kinds, sets).await
+}
+
+/// Whether a change can matter to what a cluster renders to. If not, nothing needs to be rendered, and what is known of
+/// the older tree is known of the newer one.
+#[must_use]
+pub fn touched<R: Renderer, S>(
+    desired: &Desired<R, S>,
+    fleet: &Arc<Fleet>,
+    cluster: &str,
+    change: &Change,
+) -> bool {
+    let renderer = desired.renderer.version();
+    desired.cache.touched(cluster, fleet, &renderer, change)
 }
 
 /// Renders an app a second time, with nothing known and in another process, and compares (DECISIONS 13): before a
@@ -164,25 +191,13 @@ pub async fn confirm<R: Renderer, S: Sources>(
         fleet,
         cluster: here,
         change: None,
+        before: None,
+        now: Recorder::new(tree.id(), fleet, desired.renderer.version()),
     };
-    // The kinds that other apps define are part of the input: the others are taken as known.
-    let others = render_cluster(desired, tree, fleet, cluster, None).await;
-    let mut kinds = Kinds::of(&here.kubernetes);
-    for outcome in others
-        .iter()
-        .filter_map(|outcome| outcome.result.as_ref().ok())
-    {
-        for object in outcome
-            .iter()
-            .filter(|object| object.id.kind == "CustomResourceDefinition")
-        {
-            if let Ok(json) = object.json() {
-                kinds.learn(&json);
-            }
-        }
-    }
-    let sets = round.run(vec![first.app.clone()], &kinds).await;
-    let second = finish_all(round.cache, fleet, cluster, kinds, sets).await;
+    // The kinds that other apps define are part of the input.
+    let kinds = &first.kinds;
+    let sets = round.run(vec![first.app.clone()], kinds).await;
+    let second = finish_all(round.cache, fleet, cluster, Kinds::clone(kinds), sets).await;
     let Some(second) = second.first() else {
         return Err(AppFailure::new("RENDER_UNAVAILABLE", "was not rendered again").as_fault());
     };
@@ -208,7 +223,7 @@ async fn finish_all(
 ) -> Vec<AppOutcome> {
     let (fleet, cluster) = (fleet.clone(), cluster.to_owned());
     let finished = tokio::task::spawn_blocking(move || {
-        let made_with = kinds.fingerprint();
+        let (made_with, kinds) = (kinds.fingerprint(), Arc::new(kinds));
         sets.into_iter()
             .filter_map(|(name, set)| {
                 let app = fleet.apps.get(&name)?;
@@ -228,12 +243,20 @@ async fn finish_all(
 }
 
 /// What an app rendered to, before it is made canonical.
+#[derive(Debug, Clone)]
 struct AppSet {
     set: Result<Arc<RenderedSet>, AppFailure>,
     from_git: bool,
     chart: bool,
     fresh: bool,
+    /// Which paths decided it.
+    reads: Vec<Arc<Reads>>,
+    /// Whether another day may bring something else: then `reads` says nothing.
+    passing: bool,
 }
+
+/// An app, what is to be done for it, and which paths decided that.
+type LookedUp = (String, Result<Prepared, AppFailure>, Reads);
 
 struct Round<'a, R, S> {
     desired: &'a Desired<R, S>,
@@ -244,6 +267,9 @@ struct Round<'a, R, S> {
     fleet: &'a Arc<Fleet>,
     cluster: &'a Cluster,
     change: Option<&'a Arc<Change>>,
+    /// What stood in the tree before the change.
+    before: Option<Arc<Standing>>,
+    now: Recorder,
 }
 
 impl<R: Renderer, S: Sources> Round<'_, R, S> {
@@ -275,22 +301,41 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
     }
 
     async fn run(&self, names: Vec<String>, kinds: &Kinds) -> BTreeMap<String, AppSet> {
-        let prepared = self.prepare(names, kinds).await;
-        stream::iter(prepared)
-            .map(|(name, prepared)| async move { (name, self.render(prepared).await) })
+        let with = kinds.fingerprint();
+        let mut sets = BTreeMap::new();
+        let mut rest = Vec::new();
+        for name in names {
+            let standing = match (&self.before, self.change) {
+                (Some(before), Some(change)) => before.app(&name, with, change),
+                _ => None,
+            };
+            match standing {
+                Some(set) => {
+                    sets.insert(name, set);
+                }
+                None => rest.push(name),
+            }
+        }
+        let prepared = self.prepare(rest, kinds).await;
+        let rendered = stream::iter(prepared)
+            .map(
+                |(name, prepared, reads)| async move { (name, self.render(prepared, reads).await) },
+            )
             .buffer_unordered(RENDERS_AT_ONCE)
             .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect()
+            .await;
+        sets.extend(rendered);
+        for (name, set) in &sets {
+            self.now.note(name, with, set);
+        }
+        sets
     }
 
     /// All look-ups of all apps, in one blocking task.
-    async fn prepare(
-        &self,
-        names: Vec<String>,
-        kinds: &Kinds,
-    ) -> Vec<(String, Result<Prepared, AppFailure>)> {
+    async fn prepare(&self, names: Vec<String>, kinds: &Kinds) -> Vec<LookedUp> {
+        if names.is_empty() {
+            return Vec::new();
+        }
         let mut outside = BTreeMap::new();
         for name in &names {
             if let Some(app) = self.fleet.apps.get(name)
@@ -319,8 +364,9 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                 .into_iter()
                 .filter_map(|name| {
                     let app = fleet.apps.get(&name)?;
-                    let prepared = look.prepare(app, outside.remove(&name));
-                    Some((name, prepared))
+                    let mut reads = Reads::default();
+                    let prepared = look.prepare(app, outside.remove(&name), &mut reads);
+                    Some((name, prepared, reads))
                 })
                 .collect()
         });
@@ -329,34 +375,42 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
             all.into_iter()
                 .map(|name| {
                     let failure = AppFailure::new("INTERNAL", "the look-up ended early").as_fault();
-                    (name, Err(failure))
+                    (name, Err(failure), Reads::default())
                 })
                 .collect()
         })
     }
 
-    async fn render(&self, prepared: Result<Prepared, AppFailure>) -> AppSet {
+    async fn render(&self, prepared: Result<Prepared, AppFailure>, reads: Reads) -> AppSet {
+        let reads = Arc::new(reads);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 return AppSet {
+                    passing: is_passing(&failure),
                     set: Err(failure),
                     from_git: true,
                     chart: false,
                     fresh: false,
+                    reads: vec![reads],
                 };
             }
         };
-        let outcome = |set, fresh| AppSet {
+        let (from_git, chart) = (prepared.from_git, prepared.chart);
+        let outcome = |set: Result<_, AppFailure>, fresh, traced: Option<Arc<Reads>>| AppSet {
+            passing: set.as_ref().is_err_and(is_passing),
             set,
-            from_git: prepared.from_git,
-            chart: prepared.chart,
+            from_git,
+            chart,
             fresh,
+            reads: std::iter::once(reads).chain(traced).collect(),
         };
         let cache = &self.cache;
         match prepared.work {
-            Work::Known(Known::Set(set)) => outcome(Ok(set), false),
-            Work::Known(Known::Failure(failure)) => outcome(Err(*failure), false),
+            Work::Known(Known::Set(set), traced) => outcome(Ok(set), false, Some(traced)),
+            Work::Known(Known::Failure(failure), traced) => {
+                outcome(Err(*failure), false, Some(traced))
+            }
             Work::Plain {
                 files,
                 missing,
@@ -370,12 +424,12 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                 let set = rendered
                     .map(|rendered| cache.plain(&files, &missing, rendered))
                     .map_err(|failure| AppFailure::from(&failure));
-                outcome(set, fresh)
+                outcome(set, fresh, None)
             }
             Work::Traced { key, request } => {
                 let rendered = self.ask(prepared.files.clone(), request).await;
-                let set = cache.traced(key, self.tree.id(), rendered);
-                outcome(set, true)
+                let (set, traced) = cache.traced(key, self.tree.id(), rendered);
+                outcome(set, true, traced)
             }
         }
     }
@@ -406,36 +460,15 @@ fn finish(
     fleet: &Fleet,
     cluster: &str,
     app: &App,
-    (kinds, made_with): (&Kinds, Digest),
+    (kinds, made_with): (&Arc<Kinds>, Digest),
     outcome: AppSet,
 ) -> AppOutcome {
     let (warnings, workers) = match &outcome.set {
         Ok(set) => (set.warnings.clone(), set.workers.clone()),
         Err(_) => (Vec::new(), Vec::new()),
     };
-    let result = outcome.set.and_then(|set| {
-        cache.objects(cluster, app, made_with, &set, || {
-            objects(fleet, app, kinds, &set, outcome.from_git)
-        })
-    });
-    AppOutcome {
-        app: app.name.clone(),
-        result,
-        warnings,
-        fresh: outcome.fresh,
-        workers,
-    }
-}
-
-fn objects(
-    fleet: &Fleet,
-    app: &App,
-    kinds: &Kinds,
-    set: &RenderedSet,
-    from_git: bool,
-) -> Result<Vec<Object>, AppFailure> {
-    let mut objects: BTreeMap<_, Object> = BTreeMap::new();
-    for rendered in set.objects() {
+    let from_git = outcome.from_git;
+    let make = |rendered: &RenderedObject| {
         let ours = crate::path::RepoPath::parse(&rendered.file)
             .is_ok_and(|path| fleet.document_files.contains(&path));
         let context = Context {
@@ -446,18 +479,19 @@ fn objects(
             from_git,
             skip_documents: ours,
         };
-        for object in normalise(&rendered.json, &rendered.file, rendered.line, &context)? {
-            if let Some(other) = objects.get(&object.id) {
-                let why = format!(
-                    "{} stands twice in one app, also in {}:{}",
-                    object.id, other.file, other.line
-                );
-                return Err(AppFailure::new("OBJECT_TWICE", why).at(&object.file, object.line));
-            }
-            objects.insert(object.id.clone(), object);
-        }
+        normalise(&rendered.json, &rendered.file, rendered.line, &context)
+    };
+    let result = outcome
+        .set
+        .and_then(|set| cache.objects(cluster, app, made_with, &set, make));
+    AppOutcome {
+        app: app.name.clone(),
+        result,
+        warnings,
+        fresh: outcome.fresh,
+        workers,
+        kinds: Arc::clone(kinds),
     }
-    Ok(objects.into_values().collect())
 }
 
 #[cfg(test)]

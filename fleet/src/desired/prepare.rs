@@ -5,6 +5,7 @@ use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 
 use super::cache::{Change, Key, Known, RenderCache};
+use super::reads::Reads;
 use crate::failure::AppFailure;
 use crate::load::is_manifest;
 use crate::model::{App, Cluster, Fleet, Render, Source};
@@ -93,7 +94,7 @@ pub(super) struct Prepared {
 }
 
 pub(super) enum Work {
-    Known(Known),
+    Known(Known, Arc<Reads>),
     /// Files as they are; those that nobody has parsed yet are asked for.
     Plain {
         files: Vec<(String, String)>,
@@ -107,6 +108,7 @@ pub(super) enum Work {
     },
 }
 
+/// Looks an app up in one tree.
 pub(super) struct Look<'a> {
     pub(super) tree: &'a SharedTree,
     pub(super) cluster: &'a Cluster,
@@ -128,10 +130,12 @@ fn spec(field: &str, why: impl Into<String>, app: &App) -> AppFailure {
 }
 
 impl Look<'_> {
+    /// What is to be done; into `reads` goes what decided that.
     pub(super) fn prepare(
         &self,
         app: &App,
         outside: Option<Fetched>,
+        reads: &mut Reads,
     ) -> Result<Prepared, AppFailure> {
         match outside.transpose()? {
             Some(Outside::Archive(digest, archive)) => {
@@ -144,13 +148,15 @@ impl Look<'_> {
                     _ => RepoPath::root(),
                 };
                 let id = tree.id().to_owned();
-                self.folder(app, &tree, &at, Some(&id))
+                self.folder(app, &tree, &at, Some(&id), reads)
             }
             None => match &app.source {
-                Source::ClusterFolder { folder, except } => self.implied(app, folder, except),
+                Source::ClusterFolder { folder, except } => {
+                    self.implied(app, folder, except, reads)
+                }
                 Source::Path(path) => {
                     let at = self.path(app, "spec.source.path", path, &RepoPath::root())?;
-                    self.folder(app, self.tree, &at, None)
+                    self.folder(app, self.tree, &at, None, reads)
                 }
                 Source::Git(_) | Source::Helm(_) | Source::Oci(_) => {
                     Err(spec("spec.source", "was not fetched", app).as_fault())
@@ -180,7 +186,11 @@ impl Look<'_> {
         tree: &SharedTree,
         at: &RepoPath,
         elsewhere: Option<&str>,
+        reads: &mut Reads,
     ) -> Result<Prepared, AppFailure> {
+        if elsewhere.is_none() {
+            reads.add(at, &tree.links(at)?);
+        }
         let kind = match tree.stat(at)? {
             Stat::Absent => {
                 let why = format!("there is no file or folder {at}");
@@ -213,7 +223,7 @@ impl Look<'_> {
                 if let Stat::File { oid, .. } = kind {
                     files.push((at.as_str().to_owned(), oid));
                 } else {
-                    collect(tree, at, &[], true, &mut files)?;
+                    collect(tree, at, &[], true, &mut files, reads)?;
                 }
                 Ok(self.plain(tree, files))
             }
@@ -225,12 +235,14 @@ impl Look<'_> {
         app: &App,
         folder: &RepoPath,
         except: &[RepoPath],
+        reads: &mut Reads,
     ) -> Result<Prepared, AppFailure> {
+        reads.add(folder, &self.tree.links(folder)?);
         if is_kustomization(self.tree, folder)? {
             return self.kustomize(app, self.tree, folder, None);
         }
         let mut files = Vec::new();
-        collect(self.tree, folder, except, true, &mut files)?;
+        collect(self.tree, folder, except, true, &mut files, reads)?;
         Ok(self.plain(self.tree, files))
     }
 
@@ -342,7 +354,7 @@ impl Look<'_> {
             from_git: !chart,
             chart,
             work: match known {
-                Some(known) => Work::Known(known),
+                Some((known, reads)) => Work::Known(known, reads),
                 None => Work::Traced { key, request },
             },
         })
@@ -402,6 +414,7 @@ fn collect(
     except: &[RepoPath],
     top: bool,
     out: &mut Vec<(String, String)>,
+    reads: &mut Reads,
 ) -> Result<(), AppFailure> {
     if !top && is_kustomization(tree, folder)? {
         return Ok(());
@@ -416,8 +429,11 @@ fn collect(
         if entry.name.starts_with('.') || except.contains(&path) {
             continue;
         }
+        if !entry.links.is_empty() {
+            reads.add(&path, &entry.links);
+        }
         match entry.stat {
-            Stat::Folder { .. } => collect(tree, &path, except, false, out)?,
+            Stat::Folder { .. } => collect(tree, &path, except, false, out, reads)?,
             Stat::File { oid, .. } if is_manifest(&entry.name) => {
                 out.push((path.as_str().to_owned(), oid));
                 if out.len() > PLAIN_FILES_MAX {

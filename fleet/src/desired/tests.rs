@@ -303,7 +303,7 @@ async fn with_a_known_change_untouched_renders_are_not_even_looked_at() {
         trace,
         ..Fresh::default()
     };
-    cache.traced(key, "t1", Ok(fresh)).unwrap();
+    cache.traced(key, "t1", Ok(fresh)).0.unwrap();
     let change = |from: &str, to: &str, path: &str| Change {
         from: from.into(),
         to: to.into(),
@@ -324,6 +324,165 @@ async fn with_a_known_change_untouched_renders_are_not_even_looked_at() {
     );
     assert!(known("t2", Some(&change("t1", "t2", "README.md"))));
     assert!(known("t2", None), "now it is known to hold here");
+}
+
+/// A tree with a name, as a commit's is; what it is asked for is counted.
+struct Named {
+    tree: MemoryTree,
+    id: String,
+    asked: std::sync::atomic::AtomicUsize,
+}
+
+impl Named {
+    fn new(id: &str, tree: MemoryTree) -> Arc<Self> {
+        Arc::new(Self {
+            tree,
+            id: id.to_owned(),
+            asked: 0.into(),
+        })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.asked
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl crate::tree::Tree for Named {
+    fn stat(
+        &self,
+        path: &crate::path::RepoPath,
+    ) -> Result<crate::tree::Stat, crate::tree::TreeFault> {
+        self.count();
+        self.tree.stat(path)
+    }
+    fn read(&self, path: &crate::path::RepoPath) -> Result<Bytes, crate::tree::ReadError> {
+        self.tree.read(path)
+    }
+    fn list(
+        &self,
+        path: &crate::path::RepoPath,
+    ) -> Result<crate::tree::Listing, crate::tree::TreeFault> {
+        self.count();
+        self.tree.list(path)
+    }
+    fn links(
+        &self,
+        path: &crate::path::RepoPath,
+    ) -> Result<Vec<crate::path::RepoPath>, crate::tree::TreeFault> {
+        self.tree.links(path)
+    }
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn change(from: &str, to: &str, path: &str) -> Arc<Change> {
+    Arc::new(Change {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        paths: BTreeSet::from([path.to_owned()]),
+    })
+}
+
+#[tokio::test]
+async fn a_change_that_no_app_reads_touches_nothing_and_another_only_its_readers() {
+    let tree = MemoryTree::new([("clusters/one/x.yaml", map("x"))])
+        .with("clusters/k.yaml", app("k", "apps/k", ""))
+        .with("apps/k/kustomization.yaml", "a.yaml\n")
+        .with("apps/k/a.yaml", map("k"))
+        .with("clusters/p.yaml", app("p", "apps/p", ""))
+        .with("apps/p/a.yaml", map("p"))
+        .with("elsewhere/b.yaml", map("b"))
+        .with_link("apps/p/link.yaml", "../../elsewhere/b.yaml");
+    let desired = desired();
+    let fleet = Arc::new(load(&tree).unwrap().0);
+    let render = async |tree: &Arc<Named>, change: Option<&Arc<Change>>| {
+        let shared: SharedTree = tree.clone();
+        let outcomes = render_cluster(&desired, &shared, &fleet, "one", change).await;
+        outcomes
+            .into_iter()
+            .map(|outcome| (outcome.app, outcome.result.unwrap()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let touched = |change: &Change| touched(&desired, &fleet, "one", change);
+
+    assert!(
+        touched(&change("t1", "t2", "README.md")),
+        "nothing is known yet"
+    );
+    let one = Named::new("t1", tree.clone());
+    let first = render(&one, None).await;
+    assert!(
+        touched(&change("t0", "t2", "README.md")),
+        "a change of another tree"
+    );
+    for path in [
+        "apps/k/a.yaml",
+        "apps/p/new.yaml",
+        "elsewhere/b.yaml",
+        "apps",
+        "clusters/one/y.yaml",
+    ] {
+        assert!(touched(&change("t1", "t2", path)), "{path}");
+    }
+    assert!(!touched(&change("t1", "t2", "README.md")));
+    assert!(
+        !touched(&change("t2", "t3", "elsewhere/c.yaml")),
+        "and so on"
+    );
+
+    let changed = Named::new("t4", tree.clone().with("elsewhere/b.yaml", map("other")));
+    let second = render(&changed, Some(&change("t3", "t4", "elsewhere/b.yaml"))).await;
+    assert!(Arc::ptr_eq(&first["k"], &second["k"]));
+    assert!(Arc::ptr_eq(&first["one"], &second["one"]));
+    let names: Vec<_> = second["p"]
+        .iter()
+        .map(|object| object.id.name.as_str())
+        .collect();
+    assert_eq!(names, ["other", "p"]);
+    let asked = changed.asked();
+    let again = Named::new("t5", changed.tree.clone().with("notes", "x"));
+    render(&again, Some(&change("t4", "t5", "notes"))).await;
+    assert!(asked > 0);
+    assert_eq!(again.asked(), 0, "no file is looked at");
+}
+
+#[tokio::test]
+async fn a_failure_that_may_pass_is_looked_at_again() {
+    let helm = "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata: {name: far}\nspec:\n  source: {path: apps/far}\n";
+    let tree = MemoryTree::new([("clusters/one/x.yaml", map("x"))])
+        .with("clusters/far.yaml", helm)
+        .with("apps/far/kustomization.yaml", "gone.yaml\n");
+    let desired = desired();
+    let fleet = Arc::new(load(&tree).unwrap().0);
+    let shared: SharedTree = Named::new("t1", tree);
+    render_cluster(&desired, &shared, &fleet, "one", None).await;
+    assert!(
+        !touched(&desired, &fleet, "one", &change("t1", "t2", "README.md")),
+        "a build that fails fails again"
+    );
+    let recorder = standing::Recorder::new("t2", &fleet, desired.renderer.version());
+    let set = AppSet {
+        set: Err(AppFailure::new("FILES_FAULT", "no disk").as_fault()),
+        from_git: true,
+        chart: false,
+        fresh: false,
+        reads: Vec::new(),
+        passing: true,
+    };
+    recorder.note("far", Digest::of(b"kinds"), &set);
+    desired.cache.stands("one", recorder.end());
+    assert!(touched(
+        &desired,
+        &fleet,
+        "one",
+        &change("t2", "t3", "README.md")
+    ));
 }
 
 #[tokio::test]

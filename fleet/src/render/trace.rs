@@ -104,6 +104,17 @@ impl Trace {
         })
     }
 
+    /// The paths at, below or above which a change can change an answer.
+    pub fn deciding(&self) -> impl Iterator<Item = &str> {
+        let nothing = BTreeSet::new();
+        let answers = self.inner.seen.iter().filter_map(move |((_, path), seen)| {
+            let sure = *seen == Seen::Folder && self.stands(path, &nothing);
+            // A file in it was seen: that one is listed itself, and as long as it is there, so is the folder.
+            (!sure).then_some(path.as_str())
+        });
+        answers.chain(self.inner.links.iter().map(String::as_str))
+    }
+
     /// Whether `files` gives the same answer to every question: then the render would give the same objects.
     ///
     /// # Errors

@@ -150,6 +150,8 @@ pub struct Entry {
     pub name: String,
     /// What stands there.
     pub stat: Stat,
+    /// Links that were followed to it, and where each led to; mostly none.
+    pub links: Vec<RepoPath>,
 }
 
 /// The names in a folder, sorted.

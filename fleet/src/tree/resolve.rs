@@ -215,8 +215,8 @@ impl<R: Raw> Tree for R {
                     .refused
                     .push((name.escape_debug().to_string(), TreeRefusal::NameForbidden)),
                 Ok(name) => {
-                    let stat = reach(self, &reached.real.child(&name))?.stat;
-                    listing.entries.push(Entry { name, stat });
+                    let Reached { stat, links, .. } = reach(self, &reached.real.child(&name))?;
+                    listing.entries.push(Entry { name, stat, links });
                 }
             }
         }
