@@ -141,7 +141,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
-    let puller = Puller {
+    let mut puller = Puller {
         hub: Hub::new(options.hub.clone(), roots.newest().document().hub_ca),
         keys,
         saved,
@@ -157,13 +157,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
             .as_ref()
             .map(|(_, checked)| checked.clone())
             .unwrap_or_default(),
+        before: None,
         newest,
         channel,
     };
-    if let Some((state, _)) = &restored {
+    if let Some((state, _)) = restored {
         puller.publish_saved(state);
     }
-    drop(restored);
     tasks.spawn(heal::run(Arc::clone(&engine), queues.jobs, stop.clone()));
     tasks.spawn(health::probe::run(
         Arc::clone(&engine),
@@ -388,7 +388,7 @@ fn read_saved(
         verify::saved_statement(cluster, then.unwrap_or(roots), &read(&state.envelope)?)?;
     let list = read(&state.manifest)?;
     let sections = verify::sections(statement, &Untrusted(list))?;
-    let assembled = Assembled::new(sections, |digest| saved.blob(digest).ok())?;
+    let assembled = Assembled::new(sections, None, |digest| saved.blob(digest).ok())?;
     let mut checked = HashMap::new();
     let blobs: Vec<(Digest, u64)> = assembled.blobs().collect();
     for (digest, length) in blobs {

@@ -17,7 +17,7 @@ use countersign_ledger::digest::Digest;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Roots;
-use countersign_ledger::verify::{Checked, Known, Last, VerifiedState};
+use countersign_ledger::verify::{Checked, Known, Last, VerifiedManifest, VerifiedState};
 use countersign_proto::agent::v1 as proto;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// Blobs asked for in one call; what comes is checked and written before the next call.
 const BLOBS_PER_CALL: usize = 256;
+/// Bytes of fetched blobs that are held before they are written: a small change reaches the disk in one go.
+const HELD_BYTES_MAX: usize = 1 << 20;
 /// Unneeded blobs are removed after so many states.
 const TIDY_EVERY: u64 = 32;
 
@@ -83,6 +85,8 @@ pub struct Puller {
     pub last: Option<Last>,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
+    /// The last verified manifest: what the next one shares with it is not read again.
+    pub before: Option<VerifiedManifest>,
     /// Verified states go here.
     pub newest: watch::Sender<Option<Arc<Desired>>>,
     /// The channel for reports, while there is one.
@@ -307,7 +311,8 @@ impl Puller {
         let mut store = Store {
             saved: &self.saved,
             attached,
-            fetched: vec![(envelope_digest, envelope.into())],
+            fetched: HashMap::from([(envelope_digest, envelope.into())]),
+            bytes: 0,
         };
 
         store.need(client, &self.engine, vec![manifest]).await?;
@@ -317,8 +322,8 @@ impl Puller {
         let sections = verify::sections(statement, &Untrusted(list))?;
         let parts: Vec<Digest> = sections.blobs().copied().collect();
         store.need(client, &self.engine, parts.clone()).await?;
-        let assembled = Assembled::new(sections, |digest| store.bytes(digest))?;
-        store.flush().await?;
+        // If a check fails, the next manifest is read whole.
+        let assembled = Assembled::new(sections, self.before.take(), |digest| store.bytes(digest))?;
 
         let mut needed: HashSet<Digest> = parts
             .into_iter()
@@ -345,13 +350,17 @@ impl Puller {
                 let (checked, _) = verify::blob(digest, *length, Untrusted(bytes))?;
                 self.checked.insert(*digest, checked);
             }
-            store.flush().await?;
+            if store.bytes >= HELD_BYTES_MAX {
+                store.flush().await?;
+            }
         }
+        store.flush().await?;
         let state = assembled.complete(|digest| self.checked.get(digest).copied())?;
         self.commit(&state, envelope_digest, manifest, trust_version)
             .await?;
         self.last = Some(last);
         self.publish(&state);
+        self.before = Some(state.into_manifest());
         self.tidy(generation, needed).await;
         Ok(())
     }
@@ -383,8 +392,9 @@ impl Puller {
     }
 
     /// Publishes the state that survived a restart, before the hub was ever reached.
-    pub fn publish_saved(&self, state: &VerifiedState) {
-        self.publish(state);
+    pub fn publish_saved(&mut self, state: VerifiedState) {
+        self.publish(&state);
+        self.before = Some(state.into_manifest());
     }
 
     fn publish(&self, state: &VerifiedState) {
@@ -468,7 +478,9 @@ struct Store<'a> {
     saved: &'a Arc<Saved>,
     attached: HashMap<Digest, Bytes>,
     /// Not yet on disk.
-    fetched: Vec<(Digest, Bytes)>,
+    fetched: HashMap<Digest, Bytes>,
+    /// About how much that is.
+    bytes: usize,
 }
 
 impl Store<'_> {
@@ -482,8 +494,8 @@ impl Store<'_> {
         let mut missing = Vec::new();
         for digest in digests {
             if let Some(bytes) = self.attached.remove(&digest) {
-                self.fetched.push((digest, bytes));
-            } else if !self.saved.has(&digest) {
+                self.hold(digest, bytes);
+            } else if !self.fetched.contains_key(&digest) && !self.saved.has(&digest) {
                 missing.push(digest);
             }
         }
@@ -512,7 +524,7 @@ impl Store<'_> {
                     }
                     .into());
                 }
-                self.fetched.push((got, bytes));
+                self.hold(got, bytes);
             }
             if let Some(digest) = wanted.into_iter().next() {
                 return Err(Refusal::BlobMissing { digest }.into());
@@ -521,17 +533,23 @@ impl Store<'_> {
         Ok(())
     }
 
+    fn hold(&mut self, digest: Digest, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.fetched.insert(digest, bytes);
+    }
+
     fn bytes(&self, digest: &Digest) -> Option<Bytes> {
         self.fetched
-            .iter()
-            .find(|(name, _)| name == digest)
-            .map(|(_, bytes)| bytes.clone())
+            .get(digest)
+            .cloned()
             .or_else(|| self.saved.blob(digest).ok().map(Bytes::from))
     }
 
     /// Writes what was fetched to disk.
     async fn flush(&mut self) -> Result<(), Failure> {
-        let (saved, blobs) = (Arc::clone(self.saved), std::mem::take(&mut self.fetched));
+        let saved = Arc::clone(self.saved);
+        let blobs: Vec<(Digest, Bytes)> = std::mem::take(&mut self.fetched).into_iter().collect();
+        self.bytes = 0;
         tokio::task::spawn_blocking(move || saved.keep(&blobs))
             .await
             .map_err(std::io::Error::other)??;

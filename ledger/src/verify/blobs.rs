@@ -62,6 +62,12 @@ impl VerifiedState {
         &self.manifest
     }
 
+    /// The manifest, without a copy.
+    #[must_use]
+    pub fn into_manifest(self) -> VerifiedManifest {
+        self.manifest
+    }
+
     /// The generation.
     #[must_use]
     pub fn generation(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! Check 8, first half: the section list is the one that was signed, and its sections are the ones that it names.
 
+use std::collections::BTreeMap;
+
 use crate::digest::Digest;
-use crate::manifest::{Apps, Line, Section, SectionList};
+use crate::manifest::{Apps, Line, Prefix, Section, SectionList, SectionRef};
 use crate::refusal::Refusal;
 
 use super::blobs::{check_apps, check_blob};
@@ -45,13 +47,31 @@ impl VerifiedSections {
     /// Reads all sections, and the apps, of which `blob` gives the bytes.
     pub fn assemble<B: AsRef<[u8]>>(
         self,
+        blob: impl FnMut(&Digest) -> Option<B>,
+    ) -> Result<VerifiedManifest, Refusal> {
+        self.assemble_after(None, blob)
+    }
+
+    /// [`Self::assemble`], where `blob` is asked only for what `before` lacks: a section of the same prefix and digest is
+    /// the same lines, and those were read and checked.
+    pub fn assemble_after<B: AsRef<[u8]>>(
+        self,
+        before: Option<VerifiedManifest>,
         mut blob: impl FnMut(&Digest) -> Option<B>,
     ) -> Result<VerifiedManifest, Refusal> {
+        let mut had = before.map(Had::new);
         let mut fetch =
             |digest: &Digest| blob(digest).ok_or(Refusal::BlobMissing { digest: *digest });
         let apps = check_apps(&self.list.apps, fetch(&self.list.apps)?.as_ref())?;
         let mut lines = Vec::with_capacity(usize::try_from(self.list.lines).unwrap_or(0));
         for named in &self.list.sections {
+            if let Some(known) = had.as_mut().and_then(|had| had.take(named)) {
+                for line in known {
+                    apps.check_line(&line)?;
+                    lines.push(line);
+                }
+                continue;
+            }
             let bytes = fetch(&named.digest)?;
             check_blob(&named.digest, named.bytes, bytes.as_ref())?;
             let section = Section::parse(&named.prefix, bytes.as_ref())?;
@@ -71,6 +91,29 @@ impl VerifiedSections {
             lines,
             apps,
         })
+    }
+}
+
+/// Lines of an earlier manifest by section, each to be taken once.
+struct Had(BTreeMap<Prefix, (SectionRef, Vec<Line>)>);
+
+impl Had {
+    fn new(manifest: VerifiedManifest) -> Self {
+        let mut lines = manifest.lines.into_iter();
+        let sections = manifest.list.sections.into_iter().map(|named| {
+            let count = usize::try_from(named.lines).unwrap_or(usize::MAX);
+            let own = lines.by_ref().take(count).collect();
+            (named.prefix.clone(), (named, own))
+        });
+        Self(sections.collect())
+    }
+
+    fn take(&mut self, named: &SectionRef) -> Option<Vec<Line>> {
+        let (same, _) = self.0.get(&named.prefix)?;
+        if same != named {
+            return None;
+        }
+        self.0.remove(&named.prefix).map(|(_, lines)| lines)
     }
 }
 

@@ -451,6 +451,77 @@ fn a_manifest_is_assembled_and_completed() {
 }
 
 #[test]
+fn after_another_manifest_only_what_it_lacks_is_read_and_the_same_comes_out() {
+    let line = |n: u64, content: u64| {
+        Line::Object(ObjectLine {
+            app: "cart".into(),
+            bytes: 1,
+            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+            content: Content::Plain {
+                sha256: Digest::of(&content.to_be_bytes()),
+            },
+            id: ObjectId {
+                group: String::new(),
+                kind: "ConfigMap".into(),
+                namespace: "default".into(),
+                name: format!("m{n}"),
+            },
+            wave: 0,
+        })
+    };
+    let build = |lines: Vec<Line>| {
+        let app = AppEntry {
+            name: "cart".into(),
+            commit: "c".into(),
+            depends_on: Vec::new(),
+            exclusive: false,
+            health_rules: Vec::new(),
+        };
+        Manifest::build(lines, vec![app]).unwrap()
+    };
+    let old = build((0..1000).map(|n| line(n, n)).collect());
+    let changes: [(&str, Vec<Line>); 4] = [
+        ("none", (0..1000).map(|n| line(n, n)).collect()),
+        (
+            "one line",
+            (0..1000)
+                .map(|n| line(n, if n == 7 { 0 } else { n }))
+                .collect(),
+        ),
+        ("fewer sections", (0..100).map(|n| line(n, n)).collect()),
+        ("more sections", (0..3000).map(|n| line(n, n)).collect()),
+    ];
+    for (what, lines) in changes {
+        let new = build(lines);
+        let read = |manifest: &Manifest, before, asked: &mut usize| {
+            let blobs = blobs(manifest);
+            sections(statement_of(manifest.digest()), manifest.list_bytes())
+                .unwrap()
+                .assemble_after(before, |digest| {
+                    *asked += 1;
+                    blobs.get(digest).cloned()
+                })
+                .unwrap()
+        };
+        let (mut alone, mut after) = (0, 0);
+        let before = read(&old, None, &mut 0);
+        let want = read(&new, None, &mut alone);
+        assert_eq!(read(&new, Some(before), &mut after), want, "{what}");
+        assert_eq!(
+            alone,
+            blobs(&new).len(),
+            "{what}: all sections, and the apps"
+        );
+        let changed = Manifest::diff_sections(old.list(), new.list()).len();
+        assert_eq!(
+            after,
+            changed + 1,
+            "{what}: the sections that differ, and the apps"
+        );
+    }
+}
+
+#[test]
 fn another_section_list_than_the_signed_one_is_refused() {
     let manifest = manifest();
     let other = SectionList {
