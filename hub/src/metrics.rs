@@ -15,6 +15,16 @@ pub struct CodeLabels {
     pub code: &'static str,
 }
 
+/// Why an app keeps an older commit: a code of the renderer's or of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeptLabels {
+    /// UPPER_SNAKE.
+    pub code: String,
+}
+
+/// Different codes that are shown; codes are ours, so this many never come.
+const CODES_MAX: usize = 100;
+
 /// All of them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -30,8 +40,8 @@ pub struct Metrics {
     pub renders: Counter,
     /// Renders that were not needed: nothing that they read has changed.
     pub renders_kept: Counter,
-    /// Apps that keep an older commit, by why.
-    pub apps_kept: Family<CodeLabels, Counter>,
+    /// Apps that keep an older commit now, by why; an app counts once a cluster.
+    pub apps_kept: Family<KeptLabels, Gauge>,
     /// Heads sealed.
     pub heads_sealed: Counter,
     /// From a commit seen to its heads published.
@@ -65,6 +75,21 @@ impl Metrics {
         }
     }
 
+    /// Shows why apps keep an older commit now: the code of each.
+    pub fn kept<'a>(&self, codes: impl Iterator<Item = &'a str>) {
+        let mut counts = std::collections::BTreeMap::<&str, i64>::new();
+        for code in codes {
+            *counts.entry(code).or_default() += 1;
+        }
+        self.apps_kept.clear();
+        for (code, count) in counts.into_iter().take(CODES_MAX) {
+            let code = code.to_owned();
+            self.apps_kept
+                .get_or_create(&KeptLabels { code })
+                .set(count);
+        }
+    }
+
     /// Makes them known to a registry whose prefix is `countersign_hub`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -95,7 +120,7 @@ impl Metrics {
         );
         registry.register(
             "apps_kept",
-            "Apps that kept an older commit",
+            "Apps that keep an older commit now; an app counts once a cluster",
             self.apps_kept.clone(),
         );
         registry.register("heads_sealed", "Heads sealed", self.heads_sealed.clone());

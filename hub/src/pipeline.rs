@@ -16,9 +16,11 @@ pub mod permits;
 pub mod policies;
 pub mod stage;
 pub mod status;
+pub mod verdicts;
 pub mod view;
 pub mod workers;
 
+mod repeat;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use countersign_fleet::carry::Previous;
 use countersign_fleet::load::DocumentCache;
-use countersign_fleet::tree::TreeFault;
+use countersign_fleet::tree::{GitStore, TreeFault};
 use countersign_ledger::Digest;
 use countersign_ledger::trust::VerifiedRoot;
 use jiff::Timestamp;
@@ -39,6 +41,7 @@ use crate::seal::{SealError, Sealer, Secrets};
 use crate::serve::State;
 use crate::track::tracker::{Moved, TrackHandle};
 use policies::PoliciesError;
+use repeat::Repeats;
 use stage::Stage;
 
 /// First pause after a fault; doubled up to [`RETRY_MAX`].
@@ -136,6 +139,11 @@ pub struct Pipeline {
     clusters: BTreeMap<String, Known>,
     differing: BTreeSet<(String, Digest)>,
     permits: BTreeSet<String>,
+    /// The mirror, open; what was read of it is known for the next commit. `None` after it could not be read.
+    store: Option<GitStore>,
+    repeats: Repeats,
+    /// Renders that are counted in the metrics.
+    renders_counted: u64,
 }
 
 impl Pipeline {
@@ -162,6 +170,7 @@ impl Pipeline {
                 },
             );
         }
+        let repeats = Repeats::start(Arc::clone(&parts.stage));
         Ok(Self {
             parts,
             documents: Arc::default(),
@@ -169,6 +178,9 @@ impl Pipeline {
             clusters,
             differing: BTreeSet::new(),
             permits: BTreeSet::new(),
+            store: None,
+            repeats,
+            renders_counted: 0,
         })
     }
 
@@ -222,6 +234,10 @@ impl Pipeline {
                         break;
                     }
                     Ok(()) = gone.changed() => break,
+                    Some(differed) = self.repeats.differed() => {
+                        self.differed(differed);
+                        break;
+                    }
                     Ok(()) = track.changed() => self.publish_status(newest.as_ref()),
                     () = sleep(retry) => break,
                 }
@@ -236,10 +252,11 @@ impl Pipeline {
         }
     }
 
-    fn troubled(&self, error: &PipelineError) {
+    fn troubled(&mut self, error: &PipelineError) {
         match error {
             PipelineError::Tree(fault) => {
                 tracing::warn!(%fault, "the mirror can't be read; it is filled anew");
+                self.store = None;
                 self.parts.track.rebuild_mirror();
             }
             PipelineError::Policies(_) => self
@@ -252,8 +269,21 @@ impl Pipeline {
         }
     }
 
-    fn publish_status(&self, newest: Option<&Moved>) {
+    fn publish_status(&mut self, newest: Option<&Moved>) {
         let track = self.parts.track.state();
+        let renders = self.parts.stage.renders();
+        self.parts
+            .metrics
+            .renders
+            .inc_by(renders.saturating_sub(self.renders_counted));
+        self.renders_counted = renders;
+        self.parts.metrics.kept(
+            self.clusters
+                .values()
+                .flat_map(|known| known.reports.values())
+                .filter_map(|report| report.kept.as_ref())
+                .map(|failure| failure.code.as_str()),
+        );
         self.parts
             .metrics
             .track_looks

@@ -1,6 +1,6 @@
 //! One cluster at one commit: render, check, carry. Whatever fails is one app's failure; the others move on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use countersign_fleet::admit::{Decision, Verdict};
@@ -12,7 +12,7 @@ use countersign_fleet::object::Object;
 use countersign_ledger::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::json;
-use countersign_ledger::manifest::Content;
+use countersign_ledger::manifest::{Content, Line};
 use countersign_ledger::statement::Admission;
 
 use crate::pipeline::policies::PolicyFiles;
@@ -268,10 +268,21 @@ async fn want(
             )
         });
     let mut wanted: BTreeMap<String, Wanted> = broken.collect();
+    // What the manifest before names was sealed, so that its blobs lie in the store.
+    let sealed: HashSet<Digest> = input
+        .previous
+        .lines
+        .iter()
+        .filter_map(|line| match line {
+            Line::Object(object) => Some(*object.content.blob()),
+            Line::Tombstone(_) | Line::Orphan(_) => None,
+        })
+        .collect();
     for app in input.ask.fleet.apps_on(input.ask.cluster) {
         let outcome = match rendered.get(&app.name) {
             Some(Ok(rendered)) => {
-                match lines(secrets, input, app, &rendered.objects, blobs).await {
+                let lines = lines(secrets, input, app, &rendered.objects, (&sealed, blobs));
+                match lines.await {
                     Ok(lines) => Wanted::Rendered(wanted_app(app, lines)),
                     Err(failure) => Wanted::Failed(failure),
                 }
@@ -302,7 +313,7 @@ async fn lines(
     input: &Input<'_>,
     app: &App,
     objects: &[Object],
-    blobs: &mut BTreeMap<Digest, Bytes>,
+    (sealed, blobs): (&HashSet<Digest>, &mut BTreeMap<Digest, Bytes>),
 ) -> Result<Vec<WantedLine>, AppFailure> {
     let mut lines = Vec::with_capacity(objects.len());
     for object in objects {
@@ -324,7 +335,9 @@ async fn lines(
             }
             (made.content, made.bytes)
         } else {
-            blobs.insert(object.sha256, object.bytes.clone());
+            if !sealed.contains(&object.sha256) {
+                blobs.insert(object.sha256, object.bytes.clone());
+            }
             (
                 Content::Plain {
                     sha256: object.sha256,

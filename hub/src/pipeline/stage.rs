@@ -7,6 +7,7 @@ use std::sync::Arc;
 use countersign_fleet::admit::Verdict;
 use countersign_fleet::desired::Change;
 use countersign_fleet::failure::AppFailure;
+use countersign_fleet::kinds::Kinds;
 use countersign_fleet::model::{Cluster, Fleet};
 use countersign_fleet::object::Object;
 use countersign_fleet::render::WorkerId;
@@ -37,6 +38,8 @@ pub struct RenderedApp {
     pub fresh: bool,
     /// Which workers rendered it.
     pub workers: Vec<WorkerId>,
+    /// The kinds that it was rendered with.
+    pub kinds: Arc<Kinds>,
     /// For people.
     pub warnings: Vec<String>,
 }
@@ -51,6 +54,10 @@ pub trait Stage: Send + Sync + 'static {
 
     /// The objects of all apps that choose the cluster; from memory while nothing that they read has changed.
     fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps>;
+
+    /// Whether what [`Ask::change`] says can matter to the cluster at all. If not, [`Self::apps`] would give what it
+    /// gave for the commit before.
+    fn touched(&self, ask: Ask<'_>) -> bool;
 
     /// An app once more, by another worker and never from memory: the same objects must come.
     fn again<'a>(

@@ -17,7 +17,8 @@ use tracing::Instrument as _;
 
 use crate::pipeline::cluster::{self, Outcome};
 use crate::pipeline::policies::{self, Judges, PolicyFiles};
-use crate::pipeline::stage::{Ask, RenderedApp};
+use crate::pipeline::repeat::{Differed, Once, Unrepeated};
+use crate::pipeline::stage::Ask;
 use crate::pipeline::{Done, Known, Pipeline, PipelineError, permits};
 use crate::seal::{SourceEntry, Unsealed};
 use crate::sealed;
@@ -110,14 +111,20 @@ impl Pipeline {
         }
         self.seal(moved, commit, &read, &given, &mut next).await?;
         let (tree, fleet) = (Arc::clone(&read.tree), Arc::clone(&read.fleet));
-        let unrepeated = self.remember(commit, read, next, new_permits);
-        self.repeat(&tree, &fleet, unrepeated).await;
+        let renders = self.remember(commit, read, next, new_permits);
+        self.repeats
+            .add(Unrepeated {
+                tree,
+                fleet,
+                renders,
+            })
+            .await;
         Ok(())
     }
 
     /// Reads what the commit changed, and no more.
     async fn read(
-        &self,
+        &mut self,
         moved: &Moved,
         given: &[Arc<countersign_fleet::api::Permit>],
     ) -> Result<Read, PipelineError> {
@@ -138,8 +145,12 @@ impl Pipeline {
             .map(|(_, digest)| digest)
             .collect();
         let sets_before = self.done.as_ref().map(|done| done.judges.clone());
-        let read = move || -> Result<Read, PipelineError> {
-            let store = GitStore::open(&mirror)?;
+        let open = self.store.clone();
+        let read = move || -> Result<(Read, GitStore), PipelineError> {
+            let store = match open {
+                Some(store) => store,
+                None => GitStore::open(&mirror)?,
+            };
             let tree: SharedTree = Arc::new(store.tree(tree_id));
             let change = |old: git2::Oid| -> Result<Change, PipelineError> {
                 let paths = changes(&store, Some(old), tree_id)?;
@@ -170,7 +181,7 @@ impl Pipeline {
             });
             let same_judges = sets_before.as_ref() == Some(&judges.sets);
             let change = change.map(Arc::new);
-            Ok(Read {
+            let read = Read {
                 tree,
                 tree_id,
                 fleet,
@@ -179,15 +190,18 @@ impl Pipeline {
                 change,
                 same_fleet,
                 same_judges,
-            })
+            };
+            Ok((read, store))
         };
-        let mut read = tokio::task::spawn_blocking(read)
+        let (mut read, store) = tokio::task::spawn_blocking(read)
             .await
             .map_err(|_| PipelineError::Cut)??;
-        read.same_fleet = self
-            .done
-            .as_ref()
-            .is_some_and(|done| read.same_fleet || done.fleet == read.fleet);
+        self.store = Some(store);
+        if let Some(done) = self.done.as_ref().filter(|done| done.fleet == read.fleet) {
+            // The same one, so that what is known of it counts.
+            read.fleet = Arc::clone(&done.fleet);
+            read.same_fleet = true;
+        }
         Ok(read)
     }
 
@@ -275,17 +289,21 @@ impl Pipeline {
         let Some(known) = self.clusters.get(&cluster.name) else {
             return true;
         };
-        let files = read
-            .change
-            .as_ref()
-            .is_none_or(|change| !change.paths.is_empty());
-        files
-            || !read.same_fleet
+        let touched = || {
+            self.parts.stage.touched(Ask {
+                tree: &read.tree,
+                change: read.change.as_ref(),
+                fleet: &read.fleet,
+                cluster,
+            })
+        };
+        !read.same_fleet
             || !read.same_judges
             || permits_changed
             || known.again
             || !self.parts.state.gone(&cluster.name).is_empty()
             || self.parts.state.recipient(&cluster.name) != known.recipient
+            || touched()
     }
 
     async fn seal(
@@ -378,7 +396,7 @@ impl Pipeline {
         read: Read,
         next: Vec<Next>,
         permits: BTreeSet<String>,
-    ) -> Vec<Unrepeated> {
+    ) -> Vec<Once> {
         let mut unrepeated = Vec::new();
         for next in next {
             let Outcome {
@@ -398,10 +416,10 @@ impl Pipeline {
                 );
                 self.differing.insert((app, digest));
             }
-            unrepeated.extend(apps.into_iter().map(|(app, once)| Unrepeated {
+            unrepeated.extend(apps.into_iter().map(|(app, first)| Once {
                 cluster: next.cluster.clone(),
                 app,
-                first: once,
+                first,
             }));
             let again = carried
                 .reports
@@ -447,45 +465,19 @@ impl Pipeline {
         unrepeated
     }
 
-    /// Every new render once more, after sealing: a difference blocks the app from then on (DECISIONS 13).
-    async fn repeat(&mut self, tree: &SharedTree, fleet: &Arc<Fleet>, unrepeated: Vec<Unrepeated>) {
-        for Unrepeated {
-            cluster: name,
-            app,
-            first,
-        } in unrepeated
-        {
-            let Some(cluster) = fleet.clusters.get(&name) else {
-                continue;
-            };
-            let ask = Ask {
-                tree,
-                change: None,
-                fleet,
-                cluster,
-            };
-            let failure = self.parts.stage.again(ask, &app, &first).await.err();
-            if failure.is_some_and(|failure| failure.code == cluster::NOT_REPEATABLE) {
-                self.parts.state.alarm_on(
-                    &name,
-                    cluster::NOT_REPEATABLE,
-                    format!("app {app}: two renders of one input differ"),
-                );
-                if let Some(known) = self.clusters.get_mut(&name) {
-                    known.again = true;
-                }
-                self.differing
-                    .insert((app, cluster::name_of(&first.objects)));
-            }
+    /// A repeated render gave something else: the app is blocked from now on (DECISIONS 13).
+    pub(super) fn differed(&mut self, differed: Differed) {
+        let Differed { cluster, app, name } = differed;
+        self.parts.state.alarm_on(
+            &cluster,
+            cluster::NOT_REPEATABLE,
+            format!("app {app}: two renders of one input differ"),
+        );
+        if let Some(known) = self.clusters.get_mut(&cluster) {
+            known.again = true;
         }
+        self.differing.insert((app, name));
     }
-}
-
-/// A render of an app on a cluster that was done once.
-struct Unrepeated {
-    cluster: String,
-    app: String,
-    first: RenderedApp,
 }
 
 /// Whether files that changed can change the documents: all below `clusters/`, and every file that holds one.

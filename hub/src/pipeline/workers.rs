@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use crate::config::meaning::RenderConfig;
 use crate::pipeline::policies::PolicyFiles;
 use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
+use crate::pipeline::verdicts::Verdicts;
 
 /// A renderer that can also judge.
 pub trait Judge: Renderer + 'static {
@@ -32,17 +33,30 @@ pub trait Judge: Renderer + 'static {
 }
 
 /// The stage.
-pub struct Rendering<W, S>(pub Desired<W, S>);
+pub struct Rendering<W, S> {
+    desired: Desired<W, S>,
+    verdicts: Verdicts,
+}
+
+impl<W, S> Rendering<W, S> {
+    /// A stage that knows nothing yet.
+    pub fn new(desired: Desired<W, S>) -> Self {
+        Self {
+            desired,
+            verdicts: Verdicts::default(),
+        }
+    }
+}
 
 impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
     fn version(&self) -> String {
-        self.0.renderer.version()
+        self.desired.renderer.version()
     }
 
     fn apps<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, RenderedApps> {
         Box::pin(async move {
             let outcomes = desired::render_cluster(
-                &self.0,
+                &self.desired,
                 ask.tree,
                 ask.fleet,
                 &ask.cluster.name,
@@ -56,6 +70,7 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
                     warnings,
                     fresh,
                     workers,
+                    kinds,
                 } = outcome;
                 (
                     app,
@@ -64,10 +79,17 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
                         fresh,
                         workers,
                         warnings,
+                        kinds,
                     }),
                 )
             });
             each.collect()
+        })
+    }
+
+    fn touched(&self, ask: Ask<'_>) -> bool {
+        ask.change.is_none_or(|change| {
+            desired::touched(&self.desired, ask.fleet, &ask.cluster.name, change)
         })
     }
 
@@ -82,6 +104,7 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
                 objects,
                 fresh,
                 workers,
+                kinds,
                 ..
             } = first.clone();
             let first = AppOutcome {
@@ -90,8 +113,16 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
                 warnings: Vec::new(),
                 fresh,
                 workers,
+                kinds,
             };
-            desired::confirm(&self.0, ask.tree, ask.fleet, &ask.cluster.name, &first).await
+            desired::confirm(
+                &self.desired,
+                ask.tree,
+                ask.fleet,
+                &ask.cluster.name,
+                &first,
+            )
+            .await
         })
     }
 
@@ -115,24 +146,32 @@ impl<W: Judge, S: Sources + 'static> Stage for Rendering<W, S> {
                     })
                     .map_err(broken)
             };
-            let candidates = objects
-                .iter()
-                .map(candidate)
-                .collect::<Result<Vec<_>, _>>()?;
             let set = PolicySet {
                 files: policies.files(),
                 kubernetes_version: cluster.kubernetes.version.clone(),
             };
-            self.0
-                .renderer
-                .judge(&set, candidates)
-                .await
-                .map_err(|failure| AppFailure::from(&failure))
+            let judging = self.verdicts.ask(&set, objects);
+            let candidates = judging
+                .unknown()
+                .map(|object| candidate(&object))
+                .collect::<Result<Vec<_>, _>>()?;
+            let verdicts = if candidates.is_empty() {
+                Vec::new()
+            } else {
+                self.desired
+                    .renderer
+                    .judge(&set, candidates)
+                    .await
+                    .map_err(|failure| AppFailure::from(&failure))?
+            };
+            self.verdicts.learn(judging, verdicts).ok_or_else(|| {
+                AppFailure::new("RENDER_PROTOCOL", "a verdict about no object").as_fault()
+            })
         })
     }
 
     fn renders(&self) -> u64 {
-        self.0.cache.renders()
+        self.desired.cache.renders()
     }
 }
 
@@ -224,7 +263,7 @@ pub async fn start(
         ..Config::new(&config.program, launcher)
     };
     let workers = Workers::start(pool).await?;
-    Ok(Arc::new(Rendering(Desired {
+    Ok(Arc::new(Rendering::new(Desired {
         renderer: Pool(workers),
         sources: OnlyHere,
         cache: RenderCache::default(),

@@ -43,6 +43,8 @@ pub struct Sealer {
 
 pub(super) struct State {
     pub(super) record: Record,
+    /// What the newest manifests that were sealed since the start name, sorted, by cluster: all of it lies in the store.
+    names: BTreeMap<String, Vec<Digest>>,
     /// Whether a claim's fate is not known, so that the record must be read again.
     stopped: bool,
 }
@@ -67,6 +69,7 @@ impl Sealer {
         let heads = record.heads.clone();
         let state = Mutex::new(State {
             record,
+            names: BTreeMap::new(),
             stopped: false,
         });
         Ok((
@@ -101,6 +104,14 @@ impl Sealer {
         let built = build(states).await?;
         let built: Vec<Built> = built
             .into_iter()
+            .map(|mut built| {
+                if let Some(names) = state.names.get(&built.cluster) {
+                    built
+                        .elsewhere
+                        .retain(|digest| names.binary_search(digest).is_err());
+                }
+                built
+            })
             .filter(|built| {
                 let head = state.record.heads.get(&built.cluster);
                 statement::is_needed(head.map(Arc::as_ref), &built.manifest.digest(), trust_root)
@@ -165,10 +176,15 @@ impl Sealer {
                 names: built.names(),
             })
         });
+        let sealed: Vec<Sealed> = sealed.collect();
+        for sealed in &sealed {
+            let cluster = sealed.head.desired.cluster.clone();
+            state.names.insert(cluster, sealed.names.clone());
+        }
         Ok(Batch {
             claim: Some(claim.number),
             source: leaf,
-            sealed: sealed.collect(),
+            sealed,
         })
     }
 

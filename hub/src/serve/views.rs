@@ -41,6 +41,10 @@ pub fn joined(
                 reported.failed,
             )
         }
+        // A cluster's folder without an object: there is nothing to apply, and no agent will ever speak of it.
+        None if wants.is_some_and(|wants| wants.objects == 0 && wants.kept.is_none()) => {
+            (SyncState::Synced, HealthState::Healthy, String::new(), 0, 0)
+        }
         None => {
             let objects = wants.map_or(0, |wants| wants.objects);
             (

@@ -52,6 +52,7 @@ pub struct World {
 pub struct Running {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), HubError>>,
+    agents: String,
     operators: String,
     token: PathBuf,
 }
@@ -99,11 +100,11 @@ impl World {
     }
 
     pub async fn start(&self) -> Running {
-        let operators = free_address();
+        let (agents, operators) = (free_address(), free_address());
         let options = Options {
             repo: Some(self.repo.display().to_string()),
             data: Some(self.folder.path().to_owned()),
-            listen: Some(free_address()),
+            listen: Some(agents.clone()),
             operator_listen: Some(operators.clone()),
             renderer: Some(renderer()),
             poll_seconds: Some(3600),
@@ -121,6 +122,7 @@ impl World {
         Running {
             stop,
             task,
+            agents,
             operators,
             token: self.folder.path().join("operator.token"),
         }
@@ -264,6 +266,32 @@ impl Running {
             .bearer_auth(token.trim())
             .json(body);
         request.send().await.unwrap().status().as_u16()
+    }
+
+    /// What the hub tells Prometheus.
+    pub async fn metrics(&self) -> String {
+        let client = reqwest::Client::builder()
+            .danger_accept_invalid_certs(true)
+            .build()
+            .unwrap();
+        let request = client.get(format!("https://{}/metrics", self.agents));
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits until a commit went through all stages.
+    pub async fn until_processed(&self, commit: &str) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let source = self.get("/api/v1/fleet").await["source"].take();
+            if source["commit"]["id"] == commit && source["state"] == "UpToDate" {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{commit} never went through: {source:#}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until the fleet's status, as JSON text, holds a text.

@@ -57,6 +57,33 @@ fn an_app_is_synced_only_at_the_sealed_commit() {
 }
 
 #[test]
+fn an_app_without_an_object_needs_no_agent_to_be_synced() {
+    let empty = AppWants {
+        objects: 0,
+        ..wants("c")
+    };
+    let shown = joined("a", "a", Some(&empty), None);
+    assert_eq!(
+        (shown.sync, shown.health),
+        (SyncState::Synced, HealthState::Healthy)
+    );
+    let failed = AppWants {
+        kept: Some(Kept {
+            refused_commit: "d".into(),
+            code: "HELM_FAILED".into(),
+            message: "no chart".into(),
+        }),
+        ..empty
+    };
+    let shown = joined("a", "a", Some(&failed), None);
+    assert_eq!(
+        shown.sync,
+        SyncState::Unknown,
+        "it has none because it failed"
+    );
+}
+
+#[test]
 fn a_group_shows_its_worst_and_the_cause_of_it() {
     let fine = joined(
         "cart",
