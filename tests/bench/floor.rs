@@ -12,32 +12,44 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::report::{Measured, Report};
+use crate::size::Size;
 
 /// Requests at once. More do not make the API server faster.
 const IN_FLIGHT: usize = 32;
-/// Objects a run.
-const OBJECTS: usize = 1000;
-/// Runs whose median counts; one before them warms up and does not.
-const RUNS: usize = 5;
-/// Single applies, one after the other.
-const SINGLES: usize = 300;
 /// The size of an object's data, bytes.
-const DATA: usize = 1024;
+pub(crate) const DATA: usize = 1024;
+/// What one apply takes on the machine that the targets were set on, ms.
+const REFERENCE_MS: f64 = 3.6;
 
-/// Names of the results that others are held against.
-pub(crate) const NEW: &str = "floor: apply of new objects, 32 in flight";
+const NEW: &str = "floor: apply of new objects, 32 in flight";
 const EQUAL: &str = "floor: equal re-apply, 32 in flight";
-/// The unit by which targets in ms scale with the machine.
-pub(crate) const ONE: &str = "floor: one apply";
+const ONE: &str = "floor: one apply";
 
-pub(crate) async fn measure(cluster: &Cluster, report: &mut Report) -> anyhow::Result<()> {
+/// What others are held against.
+pub(crate) struct Floor {
+    /// One apply, ms.
+    pub(crate) one: Measured,
+}
+
+impl Floor {
+    /// A target in ms, as this machine allows it: one that is slower than the reference has as much longer.
+    pub(crate) fn ms(&self, target: f64) -> f64 {
+        target * (self.one.value / REFERENCE_MS).max(1.0)
+    }
+}
+
+pub(crate) async fn measure(
+    cluster: &Cluster,
+    size: &Size,
+    report: &mut Report,
+) -> anyhow::Result<Floor> {
     let api: Api<ConfigMap> = Api::namespaced(cluster.client().await?, &cluster.namespace().await?);
-    run(&api, "warm-up").await?;
+    run(&api, "warm-up", size.objects).await?;
     let (mut new, mut equal) = (Vec::new(), Vec::new());
-    for number in 0..RUNS {
+    for number in 0..size.floor_runs {
         let prefix = format!("run-{number}");
-        new.push(run(&api, &prefix).await?);
-        equal.push(run(&api, &prefix).await?);
+        new.push(run(&api, &prefix, size.objects).await?);
+        equal.push(run(&api, &prefix, size.objects).await?);
     }
     let new = Measured::of(NEW, "objects/s", &new)?;
     let equal = Measured::of(EQUAL, "objects/s", &equal)?.against(&new);
@@ -45,19 +57,26 @@ pub(crate) async fn measure(cluster: &Cluster, report: &mut Report) -> anyhow::R
     report.add(equal);
 
     let mut singles = Vec::new();
-    for number in 0..SINGLES {
+    for number in 0..size.singles {
         let object = object(&format!("single-{number}"));
         let began = Instant::now();
         apply(&api, &object).await?;
         singles.push(began.elapsed().as_secs_f64() * 1000.0);
     }
-    report.add(Measured::of(ONE, "ms", &singles)?);
-    Ok(())
+    let one = Measured::of(ONE, "ms", &singles)?;
+    report.add(one.clone());
+    Ok(Floor { one })
 }
 
-/// Applies [`OBJECTS`] objects and returns how many a second.
-async fn run(api: &Api<ConfigMap>, prefix: &str) -> anyhow::Result<f64> {
-    let objects: Vec<Value> = (0..OBJECTS)
+/// The bare client once more, beside what is measured: objects a second in a namespace of its own.
+pub(crate) async fn again(cluster: &Cluster, objects: usize) -> anyhow::Result<f64> {
+    let api: Api<ConfigMap> = Api::namespaced(cluster.client().await?, &cluster.namespace().await?);
+    run(&api, "again", objects).await
+}
+
+/// Applies objects and returns how many a second.
+async fn run(api: &Api<ConfigMap>, prefix: &str, count: usize) -> anyhow::Result<f64> {
+    let objects: Vec<Value> = (0..count)
         .map(|number| object(&format!("{prefix}-{number}")))
         .collect();
     let began = Instant::now();
@@ -66,8 +85,8 @@ async fn run(api: &Api<ConfigMap>, prefix: &str) -> anyhow::Result<f64> {
         .buffer_unordered(IN_FLIGHT)
         .try_for_each(|()| std::future::ready(Ok(())))
         .await?;
-    #[allow(clippy::cast_precision_loss, reason = "a thousand is exact")]
-    Ok(OBJECTS as f64 / began.elapsed().as_secs_f64())
+    #[allow(clippy::cast_precision_loss, reason = "a few thousand are exact")]
+    Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
 async fn apply(api: &Api<ConfigMap>, object: &Value) -> anyhow::Result<()> {

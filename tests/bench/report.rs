@@ -1,5 +1,6 @@
 //! What was measured: a table for people, a file for programs.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -35,10 +36,6 @@ pub(crate) struct Measured {
 
 /// Which side of a target is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(
-    dead_code,
-    reason = "times are better small; the first results are rates"
-)]
 pub(crate) enum Better {
     Higher,
     Lower,
@@ -65,6 +62,28 @@ impl Measured {
         })
     }
 
+    /// One figure that is no median: a sum, a percentile, a state.
+    pub(crate) fn single(name: &str, unit: &'static str, value: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            value,
+            unit,
+            p50: None,
+            p95: None,
+            runs: 1,
+            compared_with: None,
+            ratio: None,
+            target: None,
+            met: None,
+        }
+    }
+
+    /// How many samples stand behind it.
+    pub(crate) fn runs(mut self, runs: usize) -> Self {
+        self.runs = runs;
+        self
+    }
+
     /// Holds it against another result of the same run.
     pub(crate) fn against(mut self, other: &Measured) -> Self {
         self.compared_with = Some(other.name.clone());
@@ -73,12 +92,18 @@ impl Measured {
     }
 
     /// Judges the ratio, or the value if there is none.
-    #[allow(
-        dead_code,
-        reason = "the floor has no target: it is what targets are held against"
-    )]
-    pub(crate) fn target(mut self, target: f64, better: Better) -> Self {
+    pub(crate) fn target(self, target: f64, better: Better) -> Self {
         let judged = self.ratio.unwrap_or(self.value);
+        self.judge(judged, target, better)
+    }
+
+    /// Judges the value, whatever it is compared with.
+    pub(crate) fn at_most(self, target: f64) -> Self {
+        let judged = self.value;
+        self.judge(judged, target, Better::Lower)
+    }
+
+    fn judge(mut self, judged: f64, target: f64, better: Better) -> Self {
         self.target = Some(target);
         self.met = Some(match better {
             Better::Higher => judged >= target,
@@ -94,18 +119,43 @@ impl Report {
         self.results.push(measured);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.results.is_empty()
-    }
-
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "{:<44} {:>10} {:<10} {:>9} {:>9} {:>6} {:>7} {:>8}  {}\n",
+            "{:<56} {:>10} {:<10} {:>9} {:>9} {:>6} {:>7} {:>8}  {}\n",
             "what", "value", "unit", "p50", "p95", "runs", "ratio", "target", "met"
         );
         for measured in &self.results {
             text.push_str(&row(measured));
             text.push('\n');
+        }
+        text
+    }
+
+    /// The same table as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::from(
+            "| what | value | p50 | p95 | runs | compared with | ratio | target | met |\n|---|---|---|---|---|---|---|---|---|\n",
+        );
+        let number = |value: Option<f64>| value.map_or_else(String::new, figure);
+        for one in &self.results {
+            let met = match one.met {
+                Some(true) => "yes",
+                Some(false) => "**no**",
+                None => "",
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} {} | {} | {} | {} | {} | {} | {} | {met} |",
+                one.name,
+                figure(one.value),
+                one.unit,
+                number(one.p50),
+                number(one.p95),
+                one.runs,
+                one.compared_with.as_deref().unwrap_or_default(),
+                number(one.ratio),
+                number(one.target),
+            );
         }
         text
     }
@@ -134,7 +184,7 @@ fn row(measured: &Measured) -> String {
         None => "-",
     };
     format!(
-        "{:<44} {:>10} {:<10} {:>9} {:>9} {:>6} {:>7} {:>8}  {met}",
+        "{:<56} {:>10} {:<10} {:>9} {:>9} {:>6} {:>7} {:>8}  {met}",
         measured.name,
         figure(measured.value),
         measured.unit,

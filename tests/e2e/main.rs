@@ -10,6 +10,7 @@ mod agent_hub;
 mod agent_live;
 mod argo;
 mod attacks;
+mod bench;
 mod charts;
 mod drift_table;
 mod faults;
