@@ -137,8 +137,14 @@ impl World {
             }
             let was = self.desired.objects.get(id);
             if was.is_none_or(|was| was != want) {
-                if let Sync::Failed(_) = object.sync {
-                    object.sync = Sync::Pending; // new bytes, a new try
+                match object.sync {
+                    Sync::Failed(_) => object.sync = Sync::Pending, // new bytes, a new try
+                    // A person has looked: whoever fights on is found out again.
+                    Sync::Contested if was.is_some_and(|was| was.blob != want.blob) => {
+                        object.sync = Sync::Pending;
+                        object.fight = None;
+                    }
+                    _ => {}
                 }
                 self.dirty.insert(Arc::clone(id));
             }
@@ -411,13 +417,6 @@ impl World {
         let changed = seen.others != object.others && seen.others != 0;
         object.others = seen.others;
         changed
-    }
-
-    /// Forgets earlier drifts of an object: a person looked at the fight and ended it.
-    pub fn forget_fight(&mut self, id: &ObjectId) {
-        if let Some(object) = self.objects.get_mut(id) {
-            object.fight = None;
-        }
     }
 
     /// Whether a write of this object is under way.

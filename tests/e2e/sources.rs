@@ -68,7 +68,7 @@ async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the
     repo.push(&bare).unwrap();
     let server = GitServer::start_with_token(bare.root(), "open sesame").unwrap();
     let trust = countersign_tests::cli::Trust::init("test", &["one=test"]).unwrap();
-    let options = countersign_tests::hub::Options::new(server.url("fleet.git"), &trust).args([
+    let options = countersign_tests::hub::Options::new(server.url("fleet"), &trust).args([
         "--git-token-file".into(),
         token.into_os_string(),
         "--webhook-github-secret-file".into(),

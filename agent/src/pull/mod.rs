@@ -31,9 +31,9 @@ use crate::saved::{Saved, State};
 use crate::verify::{self, Assembled, Chain, Untrusted};
 use hub::{Certificate, Hub, HubFault};
 
-/// Pauses between tries.
+/// Pauses between tries. The longest is short: a hub that comes back, or a partition that ends, is noticed within it.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// After a refusal the same bytes come again: there is no hurry.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// Blobs asked for in one call; what comes is checked and written before the next call.
