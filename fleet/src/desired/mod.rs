@@ -291,14 +291,16 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         names: Vec<String>,
         kinds: &Kinds,
     ) -> Vec<(String, Result<Prepared, AppFailure>)> {
-        let mut outside = BTreeMap::new();
-        for name in &names {
-            if let Some(app) = self.fleet.apps.get(name)
-                && let Some(fetched) = prepare::fetch(&self.desired.sources, app, self.fleet).await
-            {
-                outside.insert(name.clone(), fetched);
-            }
-        }
+        let apps = names.iter().filter_map(|name| self.fleet.apps.get(name));
+        let mut outside: BTreeMap<String, _> = stream::iter(apps)
+            .map(|app| async move {
+                let fetched = prepare::fetch(&self.desired.sources, app, self.fleet).await;
+                Some((app.name.clone(), fetched?))
+            })
+            .buffer_unordered(RENDERS_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
         let versions = prepare::Versions {
             renderer: self.desired.renderer.version(),
             kubernetes: self.cluster.kubernetes.version.clone(),
@@ -310,6 +312,7 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         let task = tokio::task::spawn_blocking(move || {
             let look = prepare::Look {
                 tree: &tree,
+                lock: &fleet.lock,
                 cluster: &cluster,
                 versions: &versions,
                 cache: &cache,
@@ -372,7 +375,14 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                     .map_err(|failure| AppFailure::from(&failure));
                 outcome(set, fresh)
             }
-            Work::Traced { key, request } => {
+            Work::Traced {
+                key,
+                mut request,
+                wanted,
+            } => {
+                if let Err(failure) = wanted.bring(&self.desired.sources, &mut request).await {
+                    return outcome(Err(failure), false);
+                }
                 let rendered = self.ask(prepared.files.clone(), request).await;
                 let set = cache.traced(key, self.tree.id(), rendered);
                 outcome(set, true)
