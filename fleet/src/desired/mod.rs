@@ -291,16 +291,15 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         names: Vec<String>,
         kinds: &Kinds,
     ) -> Vec<(String, Result<Prepared, AppFailure>)> {
-        let apps = names.iter().filter_map(|name| self.fleet.apps.get(name));
-        let mut outside: BTreeMap<String, _> = stream::iter(apps)
-            .map(|app| async move {
-                let fetched = prepare::fetch(&self.desired.sources, app, self.fleet).await;
-                Some((app.name.clone(), fetched?))
-            })
+        let mut asked = Vec::new();
+        for app in names.iter().filter_map(|name| self.fleet.apps.get(name)) {
+            asked.push(prepare::fetch(&self.desired.sources, app, self.fleet));
+        }
+        let fetched: Vec<_> = stream::iter(asked)
             .buffer_unordered(RENDERS_AT_ONCE)
-            .filter_map(std::future::ready)
             .collect()
             .await;
+        let mut outside: BTreeMap<String, _> = fetched.into_iter().flatten().collect();
         let versions = prepare::Versions {
             renderer: self.desired.renderer.version(),
             kubernetes: self.cluster.kubernetes.version.clone(),

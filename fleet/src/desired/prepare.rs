@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
+use countersign_proto::limits::RENDERER_FRAME_BYTES_MAX;
 
 use super::cache::{Change, Key, Known, RenderCache};
 use crate::failure::AppFailure;
@@ -20,6 +21,8 @@ use crate::tree::{SharedTree, Stat, TreeFault, TreeFiles};
 
 /// Most files of one plain app.
 const PLAIN_FILES_MAX: usize = 20_000;
+/// Bytes of all archives of one render: a frame to the renderer, less what else stands in it.
+const ARCHIVES_BYTES_MAX: usize = RENDERER_FRAME_BYTES_MAX - (4 << 20);
 /// Names of a kustomization's file.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Where another repository's chart is mounted beside the fleet's own files.
@@ -53,14 +56,19 @@ fn not_locked(app: &App) -> AppFailure {
 
 /// Fetches the repository that an app's files lie in; `None` if they lie in none. An archive is fetched only if what it
 /// renders to is not known.
-pub(super) async fn fetch<S: Sources>(sources: &S, app: &App, fleet: &Fleet) -> Option<Outside> {
+pub(super) async fn fetch<S: Sources>(
+    sources: &S,
+    app: &App,
+    fleet: &Fleet,
+) -> Option<(String, Outside)> {
     let Source::Git(source) = &app.source else {
         return None;
     };
-    Some(match fleet.lock.repository(source) {
+    let fetched = match fleet.lock.repository(source) {
         None => Err(not_locked(app)),
         Some(pin) => sources.repository(pin).await,
-    })
+    };
+    Some((app.name.clone(), fetched))
 }
 
 /// Archives that a render needs, fetched just before it.
@@ -98,6 +106,16 @@ impl Wanted {
         for (name, pin) in self.dependencies {
             let content = archive(sources, &pin).await?;
             helm.dependencies.push((name, content));
+        }
+        let chart = match &helm.chart {
+            Chart::Archive(content) => content.len(),
+            Chart::Folder(_) => 0,
+        };
+        let all = helm.dependencies.iter().map(|(_, content)| content.len());
+        if chart + all.sum::<usize>() > ARCHIVES_BYTES_MAX {
+            let why =
+                format!("the chart's archives have more than {ARCHIVES_BYTES_MAX} bytes together");
+            return Err(AppFailure::new("SIZE_LIMIT", why));
         }
         Ok(())
     }
@@ -170,7 +188,7 @@ impl Look<'_> {
     ) -> Result<Prepared, AppFailure> {
         let outside = outside.transpose()?;
         match &app.source {
-            Source::ClusterFolder { folder, except } => self.implied(app, folder, except),
+            Source::ClusterFolder { folder, except } => self.implied(folder, except),
             Source::Path(path) => {
                 let at = self.path(app, "spec.source.path", path, &RepoPath::root())?;
                 self.folder(app, self.tree, &at, None)
@@ -301,12 +319,7 @@ impl Look<'_> {
         }
     }
 
-    fn implied(
-        &self,
-        app: &App,
-        folder: &RepoPath,
-        except: &[RepoPath],
-    ) -> Result<Prepared, AppFailure> {
+    fn implied(&self, folder: &RepoPath, except: &[RepoPath]) -> Result<Prepared, AppFailure> {
         if is_kustomization(self.tree, folder)? {
             return self.kustomize(self.tree, folder, None);
         }

@@ -34,11 +34,14 @@ pub fn dependencies(archive: &[u8]) -> Result<Vec<Dependency>, Unfit> {
     let mut reader = tar::Archive::new(unpacked);
     let (mut description, mut lock, mut charts) = (None, None, BTreeSet::new());
     let damaged = |_| Unfit::Damaged("is no archive of a chart, or damaged");
-    let mut count = 0;
+    let (mut count, mut broken) = (0, false);
     {
         for entry in reader.entries().map_err(damaged)? {
             // What ends at the limit looks damaged; which of the two it was is asked below.
-            let Ok(mut entry) = entry else { break };
+            let Ok(mut entry) = entry else {
+                broken = true;
+                break;
+            };
             count += 1;
             if count > ENTRIES_MAX {
                 return Err(Unfit::TooLarge);
@@ -70,6 +73,9 @@ pub fn dependencies(archive: &[u8]) -> Result<Vec<Dependency>, Unfit> {
         return Err(Unfit::TooLarge);
     }
     rest.map_err(damaged)?;
+    if broken {
+        return Err(Unfit::Damaged("is no archive of a chart, or damaged"));
+    }
     let Some(description) = description else {
         return Err(Unfit::Damaged("holds no Chart.yaml"));
     };

@@ -12,11 +12,51 @@
 //! caFile: /etc/ssl/private-ca.pem      # further roots to trust
 //! ```
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base64::Engine as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::yaml::{self, Node, Value};
+
+/// The file and what it names.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Credentials by host.
+    pub credentials: Credentials,
+    /// PEM bundle of further roots to trust.
+    pub roots: Option<Vec<u8>>,
+}
+
+impl Access {
+    /// Reads the operator's file; without one, nobody is anybody anywhere.
+    ///
+    /// # Errors
+    /// What is wrong with the file, without its content.
+    pub fn from_file(file: Option<&Path>) -> Result<Self, String> {
+        let Some(file) = file else {
+            return Ok(Self::default());
+        };
+        let at = |why: String| format!("{}: {why}", file.display());
+        let read = |path: &Path| {
+            let read = std::fs::read(path);
+            read.map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let length = std::fs::metadata(file).map_or(0, |known| known.len());
+        if length > FILE_BYTES_MAX {
+            return Err(at(format!("has more than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = String::from_utf8(read(file)?).map_err(|_| at("is not UTF-8".to_owned()))?;
+        let text = SecretString::from(text);
+        let credentials = Credentials::parse(text.expose_secret()).map_err(at)?;
+        let roots = credentials.ca_file.as_ref();
+        let roots = roots.map(|name| read(&file.parent().unwrap_or(file).join(name)));
+        Ok(Self {
+            roots: roots.transpose()?,
+            credentials,
+        })
+    }
+}
 
 /// Credentials by host.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +82,9 @@ enum Secret {
     Token(SecretString),
 }
 
+/// Largest file of credentials.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Fields of a host.
 const HOST_FIELDS: [&str; 6] = ["host", "user", "password", "token", "realm", "redirects"];
 
 impl Credentials {
@@ -79,6 +122,14 @@ impl Credentials {
                 let coded = base64::engine::general_purpose::STANDARD.encode(pair.expose_secret());
                 format!("Basic {coded}").into()
             }
+        })
+    }
+
+    /// User and password for a host, as Git sends them; a token goes with the user that forges take with one.
+    pub fn password(&self, authority: &str) -> Option<(String, SecretString)> {
+        Some(match self.hosts.get(authority)?.secret.as_ref()? {
+            Secret::Token(token) => ("x-access-token".to_owned(), token.clone()),
+            Secret::Password { user, password } => (user.clone(), password.clone()),
         })
     }
 

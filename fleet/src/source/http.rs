@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, WWW_AUTHENTI
 use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::credentials::Credentials;
+use super::credentials::{Access, Credentials};
 use super::error::SourceError;
 use super::web::{Answer, Ask, Authorization, Web, WebUrl};
 
@@ -29,11 +29,11 @@ pub struct Http {
 }
 
 impl Http {
-    /// Opens nothing yet. `roots` is a PEM bundle of further roots to trust.
+    /// Opens nothing yet.
     ///
     /// # Errors
     /// [`SourceError::Invalid`] for roots that can't be used.
-    pub fn new(credentials: Credentials, roots: Option<&[u8]>) -> Result<Self, SourceError> {
+    pub fn new(access: &Access) -> Result<Self, SourceError> {
         let invalid = |why: String| SourceError::Invalid {
             what: "caFile".to_owned(),
             why,
@@ -47,7 +47,7 @@ impl Http {
             .connect_timeout(CONNECT_MAX)
             .read_timeout(SILENCE_MAX)
             .timeout(DOWNLOAD_MAX);
-        if let Some(pem) = roots {
+        if let Some(pem) = &access.roots {
             let roots = reqwest::Certificate::from_pem_bundle(pem)
                 .map_err(|_| invalid("holds no PEM certificate".to_owned()))?;
             builder = builder.tls_certs_merge(roots);
@@ -57,32 +57,8 @@ impl Http {
             .map_err(|error| invalid(error.to_string()))?;
         Ok(Self {
             client,
-            credentials,
+            credentials: access.credentials.clone(),
         })
-    }
-
-    /// With what stands in the operator's file; with nothing if there is none.
-    ///
-    /// # Errors
-    /// What is wrong with the file, without its content.
-    pub fn from_file(file: Option<&std::path::Path>) -> Result<Self, String> {
-        let Some(file) = file else {
-            return Self::new(Credentials::default(), None).map_err(|error| error.to_string());
-        };
-        let at = |why: String| format!("{}: {why}", file.display());
-        let text: SecretString = std::fs::read_to_string(file)
-            .map_err(|error| at(error.to_string()))?
-            .into();
-        let credentials = Credentials::parse(text.expose_secret()).map_err(at)?;
-        let roots = match &credentials.ca_file {
-            None => None,
-            Some(name) => {
-                let path = file.parent().unwrap_or(file).join(name);
-                let read = std::fs::read(&path);
-                Some(read.map_err(|error| format!("{}: {error}", path.display()))?)
-            }
-        };
-        Self::new(credentials, roots.as_deref()).map_err(|error| at(error.to_string()))
     }
 
     /// The header for a question, if its credential may go there.

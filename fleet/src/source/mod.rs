@@ -24,6 +24,7 @@ pub mod web;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::Access;
 pub use error::SourceError;
 pub use fetch::{Fetcher, GitRefs, GitSources};
 pub use http::Http;
