@@ -197,7 +197,7 @@ async fn an_app_whose_source_fails_keeps_its_last_good_objects() {
             (
                 "clusters/metal-fra/own.yaml".to_owned(),
                 format!(
-                    "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: own, namespace: default}}\ndata: {{n: '{n}'}}\n"
+                    "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: own, namespace: default}}\ndata: {{value: '{n}'}}\n"
                 ),
             ),
         ]
@@ -238,12 +238,15 @@ async fn an_app_whose_source_fails_keeps_its_last_good_objects() {
         server.reply("/charts/redis-1.2.3.tgz", reply);
         push(&fleet, &files(n), &lock(&pinned));
         hub.until_fleet_says(code).await;
-        until("the other app moves on", || {
-            world
-                .objects("metal-fra")
-                .get("own")
-                .is_some_and(|own| own["data"]["n"] == n.to_string())
-        })
+        until(
+            &format!("the other app moves on in spite of {code}"),
+            || {
+                world
+                    .objects("metal-fra")
+                    .get("own")
+                    .is_some_and(|own| own["data"]["value"] == n.to_string())
+            },
+        )
         .await;
         assert_eq!(world.lines("metal-fra"), both, "{code}");
     }

@@ -23,6 +23,7 @@ use crate::track::remote::http::HttpAuth;
 use crate::track::remote::ssh::SshAuth;
 use crate::track::remote::{HttpWire, Remote, SshWire, Wire};
 use crate::track::treecheck::{self, Stopped};
+use crate::track::url::{HttpUrl, SshUrl};
 use crate::track::{CommitId, RefName, Source, Trouble, signer};
 
 /// Folder below the data folder.
@@ -103,11 +104,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// One commit on its way here.
 struct Fetch {
-    wire: Box<dyn Wire>,
+    via: Via,
     folder: PathBuf,
     name: RefName,
     commit: CommitId,
     limits: FetchLimits,
+}
+
+/// How. A connection is opened and dropped where it may block.
+enum Via {
+    Http(HttpUrl, HttpAuth),
+    Ssh(SshUrl, SshAuth),
 }
 
 impl Repositories {
@@ -116,7 +123,7 @@ impl Repositories {
         let folder = self
             .folder
             .join(Digest::of(source.display().as_bytes()).to_string());
-        let wire: Box<dyn Wire> = match source {
+        let via = match source {
             Source::Http(url) => {
                 let address = WebUrl::parse(&url.to_string());
                 let host = address.map(|url| url.authority()).unwrap_or_default();
@@ -129,14 +136,14 @@ impl Repositories {
                     token,
                     roots: self.access.roots.iter().cloned().collect(),
                 };
-                Box::new(HttpWire::new(url, &auth)?)
+                Via::Http(url, auth)
             }
             Source::Ssh(url) => {
                 let auth = self.ssh.clone().ok_or_else(|| Trouble::SourceInvalid {
                     field: "ssh-key-file",
                     problem: "is needed for an SSH repository, with known-hosts-file".to_owned(),
                 })?;
-                Box::new(SshWire::new(url, auth))
+                Via::Ssh(url, auth)
             }
             Source::Local(_) => {
                 return Err(Trouble::SourceInvalid {
@@ -146,7 +153,7 @@ impl Repositories {
             }
         };
         Ok(Fetch {
-            wire,
+            via,
             folder,
             name: RefName::parse(&pin.r#ref)?,
             commit,
@@ -171,7 +178,11 @@ impl Fetch {
     }
 
     fn fetch(self, mirror: &mut Mirror) -> Result<(), Trouble> {
-        let mut remote = Remote::new(self.wire);
+        let wire: Box<dyn Wire> = match self.via {
+            Via::Http(url, auth) => Box::new(HttpWire::new(url, &auth)?),
+            Via::Ssh(url, auth) => Box::new(SshWire::new(url, auth)),
+        };
+        let mut remote = Remote::new(wire);
         // Only for the greeting; where the ref is by now doesn't matter.
         remote.resolve(&self.name, &self.limits)?;
         let mut incoming = Incoming::begin(mirror.path())?;
