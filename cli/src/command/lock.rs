@@ -17,13 +17,13 @@ use crate::sources::SourceArgs;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  countersign lock                    pins what is new, keeps what is pinned, drops what no App names
+  countersign lock                    pins what is new, keeps what is pinned
   countersign lock --update wallet    looks the sources of one App up anew
-  countersign lock --check            for CI: changes nothing, asks nobody
+  countersign lock --check            for CI: changes nothing
 
-A chart of a Helm repository or registry is pinned by the SHA-256 of its archive or manifest, another
-repository by its commit, and the charts that a chart needs like itself. Commit the file: the hub fetches
-by it alone.
+A chart of a Helm repository or registry is pinned by the SHA-256 of its archive or
+manifest, another repository by its commit, and the charts that a chart needs like
+itself. What no App names any more is dropped. Commit the file: the hub fetches by it.
 
 Exit codes:
   0  the file is whole
@@ -31,14 +31,14 @@ Exit codes:
   2  a source can't be pinned; file, line and field are named, and nothing was written
   3  a fault: a host can't be reached; asking again may help")]
 pub struct LockArgs {
-    #[command(flatten)]
-    fleet: FleetArgs,
     /// Look the sources of this App up anew; may be given more than once.
     #[arg(long, value_name = "APP", conflicts_with = "check")]
     update: Vec<String>,
     /// Only say what is not pinned, or pinned in vain.
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    fleet: FleetArgs,
     #[command(flatten)]
     sources: SourceArgs,
 }
