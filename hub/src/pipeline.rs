@@ -14,6 +14,7 @@
 pub mod cluster;
 pub mod permits;
 pub mod policies;
+pub mod sources;
 pub mod stage;
 pub mod status;
 pub mod view;

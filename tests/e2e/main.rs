@@ -15,6 +15,7 @@ mod drift_table;
 mod faults;
 mod fixture;
 mod healing;
+mod lock;
 mod object_store;
 mod removal;
 mod sources;
