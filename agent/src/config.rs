@@ -389,12 +389,26 @@ mod tests {
         let file = dir.path().join("agent.toml");
         let text = "hub = \"https://a:1\"\ncluster = \"a\"\ntrust = \"t\"\nallow-namespaces = [\"a\", \"b\"]\n";
         std::fs::write(&file, text).unwrap();
-        let options = read(&["run", "--config", file.to_str().unwrap(), "--allow-kinds", "*.apps,Secret"]).unwrap();
+        let options = read(&[
+            "run",
+            "--config",
+            file.to_str().unwrap(),
+            "--allow-kinds",
+            "*.apps,Secret",
+        ])
+        .unwrap();
         let rails = options.settings().rails;
         assert_eq!(rails.namespaces, ["a", "b"]);
         assert_eq!(rails.allow.len(), 2);
         assert_eq!(rails.deny, Rails::default().deny);
-        let error = read(&["run", "--config", file.to_str().unwrap(), "--deny-kinds", "a b"]).unwrap_err();
+        let error = read(&[
+            "run",
+            "--config",
+            file.to_str().unwrap(),
+            "--deny-kinds",
+            "a b",
+        ])
+        .unwrap_err();
         assert!(error.to_string().contains("--deny-kinds"), "{error}");
     }
 

@@ -28,8 +28,8 @@ use crate::world::{Effect, Event, World};
 mod doubt;
 mod write;
 
-pub use write::{Done, guard_rail};
 use doubt::Doubt;
+pub use write::{Done, guard_rail};
 
 /// Discovery is read at most once in so long, however many objects ask.
 const DISCOVERY_EVERY: Duration = Duration::from_millis(500);

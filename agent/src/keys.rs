@@ -210,11 +210,7 @@ async fn read(
     }
 }
 
-async fn make(
-    store: &dyn KeyStore,
-    name: &'static str,
-    content: &[u8],
-) -> Result<(), KeyError> {
+async fn make(store: &dyn KeyStore, name: &'static str, content: &[u8]) -> Result<(), KeyError> {
     store
         .make(name, content)
         .await

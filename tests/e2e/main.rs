@@ -6,10 +6,18 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod agent_hub;
+mod agent_keys;
+mod agent_lease;
+mod agent_live;
+mod agent_order;
+mod agent_rails;
+mod agent_restore;
+mod agent_trust;
+mod agent_watch;
+mod agent_words;
 mod argo;
 mod attacks;
-mod agent_hub;
-mod agent_live;
 mod charts;
 mod drift_table;
 mod faults;
@@ -17,6 +25,8 @@ mod fixture;
 mod healing;
 mod object_store;
 mod removal;
+mod rig;
+mod served;
 mod sources;
 mod test_cluster;
 mod thousand;

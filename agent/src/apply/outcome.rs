@@ -253,17 +253,37 @@ mod tests {
     fn only_the_api_servers_own_failures_are_its_trouble() {
         let status = |message: &str| serde_json::json!({"kind": "Status", "message": message});
         for (code, body, trouble_is) in [
-            (500, status("etcdserver: mvcc: database space exceeded"), Trouble::StoreFull),
+            (
+                500,
+                status("etcdserver: mvcc: database space exceeded"),
+                Trouble::StoreFull,
+            ),
             (500, status("etcdserver: leader changed"), Trouble::Failed),
-            (504, status("Timeout: request did not complete"), Trouble::Failed),
-            (500, status("Internal error occurred: failed calling webhook \"x\""), Trouble::None),
-            (500, status("conversion webhook for a failed"), Trouble::None),
+            (
+                504,
+                status("Timeout: request did not complete"),
+                Trouble::Failed,
+            ),
+            (
+                500,
+                status("Internal error occurred: failed calling webhook \"x\""),
+                Trouble::None,
+            ),
+            (
+                500,
+                status("conversion webhook for a failed"),
+                Trouble::None,
+            ),
             (503, serde_json::json!("service unavailable"), Trouble::None),
             (501, status("x"), Trouble::None),
             (429, status("too many"), Trouble::None),
             (200, serde_json::json!({}), Trouble::None),
         ] {
-            assert_eq!(trouble(&answer(code, body.clone())), trouble_is, "{code} {body}");
+            assert_eq!(
+                trouble(&answer(code, body.clone())),
+                trouble_is,
+                "{code} {body}"
+            );
         }
     }
 }

@@ -31,7 +31,11 @@ impl Troubles {
                 self.failures.rotate_right(1);
                 self.failures[0] = Some(now);
                 let recent = self.failures.iter().flatten();
-                if recent.filter(|then| now.duration_since(**then) < WINDOW).count() == STORM {
+                if recent
+                    .filter(|then| now.duration_since(**then) < WINDOW)
+                    .count()
+                    == STORM
+                {
                     self.until = Some(now + NO_DELETES);
                 }
             }

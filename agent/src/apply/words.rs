@@ -32,9 +32,16 @@ pub(super) fn text(reason: &str, status: &Status, id: &ObjectId) -> String {
         .iter()
         .flat_map(|details| details.causes.iter().flatten())
     {
-        let why = cause.message.as_deref().map(what_must_be).filter(|_| quotable);
+        let why = cause
+            .message
+            .as_deref()
+            .map(what_must_be)
+            .filter(|_| quotable);
         let reason = cause.reason.as_deref().unwrap_or("refused");
-        match (cause.field.as_deref().filter(|field| !field.is_empty()), why) {
+        match (
+            cause.field.as_deref().filter(|field| !field.is_empty()),
+            why,
+        ) {
             (Some(field), Some(why)) => parts.push(format!("{field}: {why}")),
             (Some(field), None) => parts.push(format!("{field}: {reason}")),
             (None, Some(why)) if !why.is_empty() => parts.push(why),
@@ -72,11 +79,15 @@ fn admission(message: &str) -> Option<String> {
     };
     let webhook = named("failed calling webhook \"", '"')
         .map(|name| format!("webhook {name} did not answer"))
-        .or_else(|| named("admission webhook \"", '"').map(|name| format!("webhook {name} denied it")));
+        .or_else(|| {
+            named("admission webhook \"", '"').map(|name| format!("webhook {name} denied it"))
+        });
     webhook.or_else(|| {
         let policy = named("ValidatingAdmissionPolicy '", '\'')?;
         let binding = named("with binding '", '\'').unwrap_or("?");
-        Some(format!("ValidatingAdmissionPolicy {policy} (binding {binding}) denied it"))
+        Some(format!(
+            "ValidatingAdmissionPolicy {policy} (binding {binding}) denied it"
+        ))
     })
 }
 
@@ -104,7 +115,11 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 253 && text.bytes().all(plain)
 }
 
-const VALUES: [&str; 3] = ["Invalid value: ", "Duplicate value: ", "Unsupported value: "];
+const VALUES: [&str; 3] = [
+    "Invalid value: ",
+    "Duplicate value: ",
+    "Unsupported value: ",
+];
 
 /// One cause's message less the value that it quotes: `Invalid value: "x": must be y` keeps what must be.
 fn what_must_be(message: &str) -> String {
@@ -124,7 +139,11 @@ fn what_must_be(message: &str) -> String {
 
 /// A whole message as far as it quotes no value.
 fn before_values(message: &str) -> String {
-    match VALUES.iter().filter_map(|marker| message.find(marker)).min() {
+    match VALUES
+        .iter()
+        .filter_map(|marker| message.find(marker))
+        .min()
+    {
         Some(at) => short(&format!("{}…", &message[..at])),
         None => short(message),
     }
@@ -183,7 +202,10 @@ mod tests {
         ] {
             for kind in ["Secret", "ConfigMap", "Thing.example.org"] {
                 let text = told(kind, cause(message));
-                assert!(!text.contains("ary") && text.contains("spec.a"), "{kind}: {text}");
+                assert!(
+                    !text.contains("ary") && text.contains("spec.a"),
+                    "{kind}: {text}"
+                );
             }
             let text = told("Deployment.apps", cause(message));
             assert!(text.contains("must be small"), "{text}");
@@ -193,7 +215,10 @@ mod tests {
     #[test]
     fn what_must_be_is_told_of_kubernetes_own_kinds_alone() {
         let rule = cause(r#"Invalid value: "object": canary is no good password"#);
-        assert_eq!(told("Thing.example.org", rule), "Invalid: spec.a: FieldValueInvalid");
+        assert_eq!(
+            told("Thing.example.org", rule),
+            "Invalid: spec.a: FieldValueInvalid"
+        );
         let every = json!({"details": {"causes": [
             {"reason": "FieldValueRequired", "field": "spec.a", "message": "Required value"},
             {"reason": "FieldValueInvalid", "field": "spec.b", "message": "Invalid value: 7: must be 1"}]}});
@@ -220,7 +245,8 @@ mod tests {
             ),
         ] {
             for kind in ["ConfigMap", "Thing.example.org"] {
-                let status = json!({"message": message, "details": {"causes": [{"message": message}]}});
+                let status =
+                    json!({"message": message, "details": {"causes": [{"message": message}]}});
                 assert_eq!(told(kind, status), format!("Invalid: {want}"));
             }
         }

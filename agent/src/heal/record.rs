@@ -32,7 +32,10 @@ pub(super) fn record(
     let patch = found
         .and_then(|found| {
             let body = engine.body(&want).ok()?;
-            Some(difference::told(&serde_json::from_slice(&body).ok()?, found))
+            Some(difference::told(
+                &serde_json::from_slice(&body).ok()?,
+                found,
+            ))
         })
         .unwrap_or_default();
     let (managers, paths) = culprits(evidence, &done.metadata);

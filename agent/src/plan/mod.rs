@@ -148,11 +148,9 @@ pub fn plan(desired: &Desired, live: &dyn Fn(&ObjectId) -> Live, rails: &Rails) 
         .filter(|id| waves::is_first(id) && write.contains(id))
         .cloned()
         .collect();
-    let mut by_app = waves::waves(
-        desired,
-        &|id| write.contains(id),
-        &|id| rails.check(id).is_ok(),
-    );
+    let mut by_app = waves::waves(desired, &|id| write.contains(id), &|id| {
+        rails.check(id).is_ok()
+    });
     let mut pruned = prune::prune(desired, live, rails, &mut out);
     for app in desired.apps.values() {
         out.apps.push(AppPlan {

@@ -12,8 +12,7 @@ use crate::apply::discovery::GroupKind;
 
 /// Kinds that no state may write unless the option says otherwise: they are records of controllers, and a Lease
 /// decides which agent writes.
-pub const DENIED: &str =
-    "Lease.coordination.k8s.io,Event,Event.events.k8s.io,CertificateSigningRequest.certificates.k8s.io";
+pub const DENIED: &str = "Lease.coordination.k8s.io,Event,Event.events.k8s.io,CertificateSigningRequest.certificates.k8s.io";
 /// Most objects that one state may delete, unless the option says otherwise. The hub's own limit without a permit is
 /// 50 an app.
 pub const DELETES_MAX: &str = "100";
@@ -165,7 +164,11 @@ impl Rails {
             return Err(Breach::KindNotAllowed(kind()));
         }
         let is_namespace = id.group.is_empty() && id.kind == "Namespace";
-        let namespace = if is_namespace { &id.name } else { &id.namespace };
+        let namespace = if is_namespace {
+            &id.name
+        } else {
+            &id.namespace
+        };
         if namespace.is_empty() {
             let named = self.allow.iter().any(|pattern| pattern.names(id));
             return if self.namespaces.is_empty() || named {
@@ -330,15 +333,39 @@ mod tests {
         );
         for (id, subject, allowed) in [
             (&role, r#"{"kind":"ServiceAccount","name":"x"}"#, true),
-            (&role, r#"{"kind":"ServiceAccount","name":"x","namespace":"countersign"}"#, false),
-            (&cluster, r#"{"kind":"Group","name":"system:serviceaccounts"}"#, false),
-            (&cluster, r#"{"kind":"Group","name":"system:serviceaccounts:countersign"}"#, false),
-            (&cluster, r#"{"kind":"Group","name":"system:serviceaccounts:countersign-x"}"#, true),
-            (&cluster, r#"{"kind":"User","name":"system:serviceaccount:countersign:agent"}"#, false),
+            (
+                &role,
+                r#"{"kind":"ServiceAccount","name":"x","namespace":"countersign"}"#,
+                false,
+            ),
+            (
+                &cluster,
+                r#"{"kind":"Group","name":"system:serviceaccounts"}"#,
+                false,
+            ),
+            (
+                &cluster,
+                r#"{"kind":"Group","name":"system:serviceaccounts:countersign"}"#,
+                false,
+            ),
+            (
+                &cluster,
+                r#"{"kind":"Group","name":"system:serviceaccounts:countersign-x"}"#,
+                true,
+            ),
+            (
+                &cluster,
+                r#"{"kind":"User","name":"system:serviceaccount:countersign:agent"}"#,
+                false,
+            ),
             (&cluster, r#"{"kind":"User","name":"anna"}"#, true),
         ] {
             let json = format!(r#"{{"subjects":[{subject}]}}"#);
-            assert_eq!(rails.check_content(id, json.as_bytes()).is_ok(), allowed, "{subject}");
+            assert_eq!(
+                rails.check_content(id, json.as_bytes()).is_ok(),
+                allowed,
+                "{subject}"
+            );
         }
         assert_eq!(rails.check_content(&role, b"nonsense"), Ok(()));
     }

@@ -43,7 +43,11 @@ impl Batches {
 
 impl Puller {
     /// The chain is whole: fetch, check, persist, publish.
-    pub(super) async fn arrive(&mut self, client: &mut hub::Client, batches: Batches) -> Result<(), Failure> {
+    pub(super) async fn arrive(
+        &mut self,
+        client: &mut hub::Client,
+        batches: Batches,
+    ) -> Result<(), Failure> {
         let Batches { chain, attached } = batches;
         let Some((statement, envelope)) = chain.end() else {
             return Ok(());

@@ -92,7 +92,10 @@ impl Puller {
         follow(&mut roots, &documents)?;
         if roots.newest().version() > above && presented.is_of(roots.newest().document().hub_ca) {
             self.extend_roots(&documents)?;
-            tracing::info!(version = roots.newest().version(), "the hub has another CA now");
+            tracing::info!(
+                version = roots.newest().version(),
+                "the hub has another CA now"
+            );
         }
         Ok(())
     }
