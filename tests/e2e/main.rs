@@ -7,7 +7,15 @@
 )]
 
 mod agent_hub;
+mod agent_keys;
+mod agent_lease;
 mod agent_live;
+mod agent_order;
+mod agent_rails;
+mod agent_restore;
+mod agent_trust;
+mod agent_watch;
+mod agent_words;
 mod argo;
 mod attacks;
 mod charts;
@@ -18,6 +26,8 @@ mod healing;
 mod lock;
 mod object_store;
 mod removal;
+mod rig;
+mod served;
 mod sources;
 mod test_cluster;
 mod thousand;

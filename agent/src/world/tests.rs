@@ -1,7 +1,10 @@
 use super::*;
 use crate::apply::outcome::Retry;
 use crate::plan::{App, Want};
+use crate::watch::drift::What;
 use crate::watch::ownership::Mark;
+use crate::watch::ownership::Seen;
+use countersign_ledger::digest::Digest;
 use std::time::Duration;
 
 fn id() -> Arc<ObjectId> {

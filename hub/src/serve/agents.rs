@@ -84,7 +84,6 @@ impl Agents for Service {
         &self,
         request: Request<wire::TrustRootsRequest>,
     ) -> Result<Response<wire::TrustRootsResponse>, Status> {
-        self.caller(&request)?;
         let above = request.into_inner().above_version;
         let trust_roots = self
             .state
