@@ -55,9 +55,8 @@ pub fn deletion(
     } else {
         "DELETION_NEEDS_PERMIT"
     };
-    let message = format!(
-        "{why}; if that is meant: countersign permit deletion {app} --manifest {digest}"
-    );
+    let message =
+        format!("{why}; if that is meant: countersign permit deletion {app} --manifest {digest}");
     Verdict::Refused(Box::new(AppFailure {
         permit: digest.to_string(),
         ..AppFailure::new(code, message)

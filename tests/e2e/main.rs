@@ -6,10 +6,10 @@
     reason = "a test that can't go on has failed"
 )]
 
-mod argo;
-mod attacks;
 mod agent_hub;
 mod agent_live;
+mod argo;
+mod attacks;
 mod charts;
 mod drift_table;
 mod faults;
