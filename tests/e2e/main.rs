@@ -6,6 +6,7 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod admission_live;
 mod agent_hub;
 mod agent_live;
 mod argo;
@@ -15,8 +16,10 @@ mod drift_table;
 mod faults;
 mod fixture;
 mod healing;
+mod health_rules;
 mod object_store;
 mod removal;
+mod renderer;
 mod sources;
 mod test_cluster;
 mod thousand;
