@@ -34,6 +34,8 @@ pub struct Fleet {
     pub lock: Lock,
     /// Rules for the health of kinds, by group and kind, from `policies/health/`.
     pub health_rules: BTreeMap<(String, String), HealthRuleAt>,
+    /// Folders that were looked into for documents, there or not.
+    pub folders: BTreeSet<RepoPath>,
     /// Files that hold documents of ours.
     pub document_files: BTreeSet<RepoPath>,
 }

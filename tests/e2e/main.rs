@@ -12,6 +12,7 @@ mod agent_live;
 mod argo;
 mod attacks;
 mod charts;
+mod corpus;
 mod drift_table;
 mod faults;
 mod fixture;
@@ -23,3 +24,5 @@ mod renderer;
 mod sources;
 mod test_cluster;
 mod thousand;
+#[path = "../threats/mod.rs"]
+mod threats;

@@ -19,6 +19,7 @@ impl Loader<'_> {
         let folder = FOLDER
             .iter()
             .fold(RepoPath::root(), |folder, name| folder.child(name));
+        self.fleet.folders.insert(folder.clone());
         let listing = self.tree.list(&folder)?;
         for (name, refusal) in &listing.refused {
             let problem = Problem::TreeName {

@@ -106,6 +106,7 @@ impl Loader<'_> {
         self.lock_file()?;
         self.health_rules()?;
         let clusters = RepoPath::root().child(CLUSTERS);
+        self.fleet.folders.insert(clusters.clone());
         let listing = self.tree.list(&clusters)?;
         if listing.entries.is_empty() && self.tree.stat(&clusters)? == Stat::Absent {
             let problem = Problem::NoSuchPath {
@@ -184,6 +185,7 @@ impl Loader<'_> {
             for (index, folder) in spec.app_folders.into_iter().enumerate() {
                 let field = format!("spec.appFolders[{index}]");
                 let line = found.node.line_of(&field);
+                self.fleet.folders.insert(folder.clone());
                 match self.tree.stat(&folder)? {
                     Stat::Folder { .. } if folder.within(&RepoPath::root().child(CLUSTERS)) => {
                         let problem = Problem::Misplaced("clusters/ is always looked into");

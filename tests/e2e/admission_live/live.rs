@@ -25,7 +25,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Live {
     client: Client,
     kinds: Kinds,
-    version: String,
     _cluster: Cluster,
 }
 
@@ -68,7 +67,6 @@ impl Live {
         .await
         .unwrap();
         let client = cluster.client().await.unwrap();
-        let version = client.apiserver_version().await.unwrap().git_version;
         for name in namespaces {
             let namespace: Namespace =
                 serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
@@ -88,14 +86,8 @@ impl Live {
         Self {
             client,
             kinds: Kinds::of(&Kubernetes::default()),
-            version,
             _cluster: cluster,
         }
-    }
-
-    /// The version, whose CEL library decides what an expression may use.
-    pub(super) fn version(&self) -> &str {
-        &self.version
     }
 
     /// Installs policies with their bindings, and beside each binding one that warns: a denial names one policy alone,

@@ -164,14 +164,26 @@ async fn stand(case: &str, files: &[(&str, &str)]) -> Stand {
         "--kubeconfig={}",
         kubeconfig(&cluster, &client, folder.path()).await.display()
     ));
-    let agent = Spec::new(
-        "agent",
-        program::path("countersign-agent").unwrap(),
-        folder.path(),
-    )
-    .args(args)
-    .start()
-    .unwrap();
+    let spec = |args: Vec<String>| {
+        Spec::new(
+            "agent",
+            program::path("countersign-agent").unwrap(),
+            folder.path(),
+        )
+        .args(args)
+    };
+    if let Some(by_digest) = args
+        .iter()
+        .position(|arg| arg.starts_with("--trust=sha256:"))
+    {
+        // Its volume must hold the document: from a first start with it, as the values say.
+        let mut first = args.clone();
+        first[by_digest] = format!("--trust={}", place("trust/trust.json"));
+        let mut agent = spec(first).start().unwrap();
+        agent.line("following heads", LIMIT).await.unwrap();
+        agent.kill().unwrap();
+    }
+    let agent = spec(args).start().unwrap();
     Stand {
         world,
         cluster,
@@ -297,6 +309,13 @@ async fn the_agent_works_with_its_chart_s_arguments_and_rights_and_asks_for_no_m
     stand.shows("default", "a", "2").await;
     stand.is_gone("default", "b").await;
 
+    until("its Lease was renewed", LIMIT, async || {
+        let asked = stand.asked();
+        asked
+            .iter()
+            .any(|a| a.resource == "leases" && a.verb == "update")
+    })
+    .await;
     let asked = stand.asked();
     let refused: Vec<&Asked> = asked.iter().filter(|asked| asked.code == 403).collect();
     assert_eq!(refused, Vec::<&Asked>::new(), "rights are missing");
