@@ -129,7 +129,7 @@ pub fn pack(bytes: &[u8]) {
         ..FetchLimits::default()
     };
     let whole = {
-        let mut guard = Guard::new(limits.clone());
+        let mut guard = Guard::new(limits);
         guard.push(bytes).and_then(|()| guard.finish()).is_ok()
     };
     let mut guard = Guard::new(limits);

@@ -86,7 +86,7 @@ fn document(n: usize) -> String {
     let mut text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: d{n}\nx:\n");
     for field in 0..=mix(n, 1) % 4 {
         let scalar = SCALARS[mix(n, 2 + field as u64) % SCALARS.len()];
-        if mix(n, 77) % 3 == 0 {
+        if mix(n, 77).is_multiple_of(3) {
             text += &format!("  - {scalar}\n");
         } else {
             text += &format!("  k{field}: {scalar}\n");

@@ -23,11 +23,19 @@ fn ask(object: &Value, project: Option<&Project>, namespace: &str) -> Option<Str
         .map(|failure| failure.code)
 }
 
+/// Namespaces and kinds that a project lists.
+type Limits = (
+    Option<&'static [&'static str]>,
+    Option<&'static [&'static str]>,
+);
+/// A way to name a target: what it is called, and what it makes of an object.
+type Way = (&'static str, fn(Value, &str) -> Value);
+
 /// THREATS 1.3: CVE-2022-1025, CVE-2022-24768, CVE-2023-22736, CVE-2023-23947, CVE-2024-31990, Fleet#5285; CVE-2026-77459.
 /// Creating, updating, taking over and rolling back are one and the same here: no verdict depends on what was before.
 #[test]
 fn threat_cve_2022_1025_every_way_to_a_target_meets_every_limit() {
-    let limits: [(Option<&[&str]>, Option<&[&str]>); 6] = [
+    let limits: [Limits; 6] = [
         (None, None),
         (Some(&["shop"]), None),
         (None, Some(&["ConfigMap"])),
@@ -47,7 +55,7 @@ fn threat_cve_2022_1025_every_way_to_a_target_meets_every_limit() {
             "ClusterRole",
         ),
     ];
-    let ways: [(&str, fn(Value, &str) -> Value); 8] = [
+    let ways: [Way; 8] = [
         ("explicit namespace", |mut o, ns| {
             o["metadata"]["namespace"] = ns.into();
             o
