@@ -85,6 +85,8 @@ impl Agent {
             ("--token-file", token.into()),
             ("--data", data.into()),
             ("--kubeconfig", options.kubeconfig.clone().into()),
+            // Several may run on one machine.
+            ("--listen", "127.0.0.1:0".into()),
         ] {
             spec = spec.arg(flag).arg(value);
         }
