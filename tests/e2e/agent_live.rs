@@ -72,7 +72,9 @@ async fn every_row_of_the_drift_table_is_healed() {
     rig.applied().await;
     let container = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}});
     let strategic = "application/strategic-merge-patch+json";
-    let mut rows: Vec<(&str, Arc<ObjectId>, Method, &str, &'static str, Value)> = vec![
+    // Name, object, method, query, content type, body.
+    type Row<'a> = (&'a str, Arc<ObjectId>, Method, &'a str, &'static str, Value);
+    let mut rows: Vec<Row<'_>> = vec![
         (
             "image",
             Arc::clone(&web),
