@@ -280,9 +280,26 @@ impl Engine {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the fleet's health rules of a new state.
+    /// Takes the fleet's health rules of a new state; objects whose rule changed are judged anew.
     pub fn set_rules(&self, rules: countersign_health::Rules) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let changed = {
+            let mut held = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+            let changed = held.changed(&rules);
+            *held = Arc::new(rules);
+            changed
+        };
+        if changed.is_empty() {
+            return;
+        }
+        let concerned: Vec<Arc<ObjectId>> = self
+            .world()
+            .iter()
+            .filter(|(id, _)| changed.contains(&(id.group.clone(), id.kind.clone())))
+            .map(|(id, _)| Arc::clone(id))
+            .collect();
+        for id in &concerned {
+            self.probe(id);
+        }
     }
 
     /// Says what an app waits for; none when it waits no longer.

@@ -47,8 +47,14 @@ impl World {
             }
             let was = self.desired.objects.get(id);
             if was.is_none_or(|was| was != want) {
-                if let Sync::Failed(_) = object.sync {
-                    object.sync = Sync::Pending; // new bytes, a new try
+                match object.sync {
+                    Sync::Failed(_) => object.sync = Sync::Pending, // new bytes, a new try
+                    // A person has looked: whoever fights on is found out again.
+                    Sync::Contested if was.is_some_and(|was| was.blob != want.blob) => {
+                        object.sync = Sync::Pending;
+                        object.fight = None;
+                    }
+                    _ => {}
                 }
                 self.dirty.insert(Arc::clone(id));
             }

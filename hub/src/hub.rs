@@ -91,7 +91,7 @@ pub enum HubError {
 /// [`HubError`]
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError> {
     let launcher = workers::confined().map_err(|failure| HubError::Renderer(Box::new(failure)))?;
-    let started = workers::start(&config.render, launcher).await;
+    let started = workers::start(&config, launcher).await;
     let stage = started.map_err(|failure| HubError::Renderer(Box::new(failure)))?;
     run_with(config, stage, stop).await
 }

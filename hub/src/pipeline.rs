@@ -14,6 +14,7 @@
 pub mod cluster;
 pub mod permits;
 pub mod policies;
+pub mod sources;
 pub mod stage;
 pub mod status;
 pub mod view;
@@ -186,6 +187,7 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let mut permitted = self.parts.state.permits().watch();
         let mut gone = self.parts.state.watch_gone();
+        let mut registered = self.parts.state.watch_registered();
         let mut track = self.parts.track.subscribe();
         let mut failures = 0;
         loop {
@@ -222,6 +224,7 @@ impl Pipeline {
                         break;
                     }
                     Ok(()) = gone.changed() => break,
+                    Ok(()) = registered.changed() => break,
                     Ok(()) = track.changed() => self.publish_status(newest.as_ref()),
                     () = sleep(retry) => break,
                 }

@@ -6,6 +6,7 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod admission_live;
 mod agent_hub;
 mod agent_keys;
 mod agent_lease;
@@ -19,14 +20,19 @@ mod agent_words;
 mod argo;
 mod attacks;
 mod charts;
+mod corpus;
 mod drift_table;
 mod faults;
 mod fixture;
 mod healing;
+mod health_rules;
+mod lock;
 mod object_store;
 mod removal;
+mod renderer;
 mod rig;
 mod served;
 mod sources;
 mod test_cluster;
 mod thousand;
+mod threats;

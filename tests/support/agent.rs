@@ -85,7 +85,7 @@ impl Agent {
             ("--token-file", token.into()),
             ("--data", data.into()),
             ("--kubeconfig", options.kubeconfig.clone().into()),
-            // Several may run on one machine.
+            // Several run on one machine: each takes a free port.
             ("--listen", "127.0.0.1:0".into()),
         ] {
             spec = spec.arg(flag).arg(value);

@@ -172,12 +172,19 @@ impl Puller {
     }
 }
 
-/// Health rules of all apps in one set; one that can't be read or compiled is left out and named.
+/// Health rules of all apps in one set. A rule of the fleet comes with every app that has such objects and counts once;
+/// one that can't be read or compiled, or differs from another app's for the same kind, is left out and named.
 fn rules(state: &VerifiedState, engine: &Engine) -> countersign_health::Rules {
-    let mut all = Vec::new();
+    let mut all: Vec<countersign_health::rules::Rule> = Vec::new();
     for app in state.manifest().apps().as_slice() {
         match countersign_health::rules::from_json(&app.health_rules) {
-            Ok(rules) => all.extend(rules),
+            Ok(rules) => {
+                for rule in rules {
+                    if !all.contains(&rule) {
+                        all.push(rule);
+                    }
+                }
+            }
             Err(error) => engine.refused("HEALTH_RULE", &format!("app {}: {error}", app.name)),
         }
     }

@@ -35,9 +35,9 @@ use crate::saved::Saved;
 use arrive::Batches;
 use hub::{Hub, HubFault};
 
-/// Pauses between tries.
+/// Pauses between tries. The longest is short: a hub that comes back, or a partition that ends, is noticed within it.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// After a refusal the same bytes come again: there is no hurry.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// A certificate that is due as soon as it came (clocks that differ) is used for so long all the same.

@@ -443,3 +443,33 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn a_changed_rule_is_known_by_its_kind() {
+    let rules = |texts: &[(&str, &str)]| {
+        let rules: Vec<Rule> = texts
+            .iter()
+            .map(|(kind, when)| Rule {
+                group: String::new(),
+                kind: (*kind).to_owned(),
+                checks: vec![Check {
+                    status: HealthStatus::Degraded,
+                    when: (*when).to_owned(),
+                    message: None,
+                    message_expression: None,
+                }],
+                otherwise: None,
+            })
+            .collect();
+        Rules::compile(&rules).0
+    };
+    let before = rules(&[("A", "self.x"), ("B", "self.x"), ("C", "self.x")]);
+    let after = rules(&[("A", "self.x"), ("B", "self.y"), ("D", "self.x")]);
+    let changed: Vec<String> = before
+        .changed(&after)
+        .into_iter()
+        .map(|(_, kind)| kind)
+        .collect();
+    assert_eq!(changed, ["B", "C", "D"]);
+    assert!(before.changed(&before.clone()).is_empty());
+}

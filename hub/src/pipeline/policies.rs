@@ -1,7 +1,7 @@
 //! Which admission policies judge a commit (DECISIONS 16). Pure but for reading the tree.
 //!
-//! The files under `policies/` of the tracked ref are in force. A commit that only adds files is judged by them at once.
-//! One that removes or changes a file might weaken it, which nobody can decide by reading: until a person permits the
+//! The files directly in `policies/` of the tracked ref are in force; folders in it hold their cases and other things.
+//! A commit that only adds files is judged by them at once. One that removes or changes a file might weaken it, which nobody can decide by reading: until a person permits the
 //! new set by its digest, what was in force and what the commit says both judge, for as many commits as it takes. So no
 //! commit lowers its own checks, and neither do two in a row.
 
@@ -16,8 +16,6 @@ use countersign_ledger::digest::Digest;
 pub const FOLDER: &str = "policies";
 /// Files in a set.
 const FILES_MAX: usize = 1_000;
-/// Folders below folders.
-const DEPTH_MAX: usize = 16;
 
 /// Policy files by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +36,7 @@ pub enum PoliciesError {
         problem: String,
     },
     /// More than are taken.
-    #[error("policies: more than {FILES_MAX} files, or folders nested deeper than {DEPTH_MAX}")]
+    #[error("policies: more than {FILES_MAX} files")]
     TooMany,
 }
 
@@ -50,30 +48,22 @@ impl PolicyFiles {
     pub fn read(tree: &dyn Tree) -> Result<Self, PoliciesError> {
         let mut files = Self::default();
         let folder = child(&RepoPath::root(), FOLDER)?;
-        files.walk(tree, &folder, 0)?;
-        Ok(files)
-    }
-
-    fn walk(
-        &mut self,
-        tree: &dyn Tree,
-        folder: &RepoPath,
-        depth: usize,
-    ) -> Result<(), PoliciesError> {
-        let listing = tree.list(folder)?;
-        if let Some((name, refusal)) = listing.refused.first() {
+        let listing = tree.list(&folder)?;
+        let unread = listing.refused.iter().find(|(name, _)| is_policy(name));
+        if let Some((name, refusal)) = unread {
             return Err(PoliciesError::Unreadable {
                 path: format!("{folder}/{name}"),
                 problem: refusal.to_string(),
             });
         }
-        for entry in listing.entries {
-            let path = child(folder, &entry.name)?;
-            match entry.stat {
-                Stat::Folder { .. } if entry.name.starts_with('.') => {}
-                Stat::Folder { .. } if depth == DEPTH_MAX => return Err(PoliciesError::TooMany),
-                Stat::Folder { .. } => self.walk(tree, &path, depth + 1)?,
-                Stat::File { .. } if is_policy(&entry.name) => {
+        for entry in listing
+            .entries
+            .iter()
+            .filter(|entry| is_policy(&entry.name))
+        {
+            let path = child(&folder, &entry.name)?;
+            match &entry.stat {
+                Stat::File { .. } => {
                     let content = tree.read(&path).map_err(|error| match error {
                         ReadError::Fault(fault) => PoliciesError::Fault(fault),
                         other => PoliciesError::Unreadable {
@@ -81,21 +71,21 @@ impl PolicyFiles {
                             problem: other.to_string(),
                         },
                     })?;
-                    self.0.insert(path.to_string(), content);
+                    files.0.insert(path.to_string(), content);
                 }
-                Stat::Refused(refusal) if is_policy(&entry.name) => {
+                Stat::Refused(refusal) => {
                     return Err(PoliciesError::Unreadable {
                         path: path.to_string(),
                         problem: refusal.to_string(),
                     });
                 }
-                Stat::File { .. } | Stat::Refused(_) | Stat::Absent => {}
+                Stat::Folder { .. } | Stat::Absent => {}
             }
-            if self.0.len() > FILES_MAX {
+            if files.0.len() > FILES_MAX {
                 return Err(PoliciesError::TooMany);
             }
         }
-        Ok(())
+        Ok(files)
     }
 
     /// `(path, content)`, sorted by path.
@@ -248,10 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_read_whole_and_survives_its_bytes() {
+    fn the_files_in_the_folder_itself_are_read_and_survive_their_bytes() {
         let tree = MemoryTree::new([
             ("policies/a.yaml", "a"),
-            ("policies/deep/b.json", "b"),
+            ("policies/b.json", "b"),
+            ("policies/cases/c.yaml", "no"),
             ("policies/README.md", "no"),
             ("policies/.hidden/c.yaml", "no"),
             ("other/d.yaml", "no"),
@@ -259,7 +250,7 @@ mod tests {
         let read = PolicyFiles::read(&tree).unwrap();
         assert_eq!(
             read,
-            set(&[("policies/a.yaml", "a"), ("policies/deep/b.json", "b")])
+            set(&[("policies/a.yaml", "a"), ("policies/b.json", "b")])
         );
         assert_eq!(PolicyFiles::parse(&read.bytes()), Some(read.clone()));
         let cut = read.bytes().slice(..5);

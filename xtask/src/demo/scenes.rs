@@ -97,13 +97,11 @@ async fn forbid(stage: &mut Stage) -> anyhow::Result<((), String)> {
         .world
         .push_files(&[(file, &bad)], "lobby: run privileged, just this once")?;
     let refused = wait("the hub refuses the commit", PATIENCE, async || {
-        let fleet = stage.world.operator.fleet().await?;
-        fleet
-            .mistakes
+        let app = stage.world.operator.app("lobby").await?;
+        app.on
             .iter()
-            .find(|mistake| mistake.app == "lobby")
-            .cloned()
-            .with_context(|| format!("mistakes: {:?}", fleet.mistakes))
+            .find_map(|on| on.kept.clone())
+            .with_context(|| format!("{:?}", app.on))
     })
     .await?;
     for member in &stage.members {
@@ -122,8 +120,8 @@ async fn forbid(stage: &mut Stage) -> anyhow::Result<((), String)> {
         .push_files(&[(file, &good)], "lobby: unprivileged again")?;
     stage.world.settled(&commit, &stage.names()).await?;
     let detail = format!(
-        "{}: {}\nthe last good state kept running; the next commit is live",
-        refused.code, refused.message
+        "{}\nthe last good state kept running; the next commit is live",
+        refused.message
     );
     Ok(((), detail))
 }
