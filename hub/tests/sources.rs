@@ -244,7 +244,7 @@ async fn an_app_whose_source_fails_keeps_its_last_good_objects() {
                 world
                     .objects("metal-fra")
                     .get("own")
-                    .is_some_and(|own| own["data"]["value"] == n.to_string())
+                    .is_some_and(|own| own["data"]["value"].as_str() == Some(&*n.to_string()))
             },
         )
         .await;

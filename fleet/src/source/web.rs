@@ -31,9 +31,9 @@ impl WebUrl {
             ));
         }
         // The parser takes `https:///host` for `https://host`; whoever wrote that meant something else.
-        if !text
+        if text
             .split_once("://")
-            .is_some_and(|(_, rest)| !rest.starts_with(['/', '\\']))
+            .is_none_or(|(_, rest)| rest.starts_with(['/', '\\']))
         {
             return Err(invalid("must be a URL that starts with https://"));
         }
