@@ -11,16 +11,6 @@ use serde_json::{Value, json};
 
 use crate::rig::{APPLY, MERGE, deployment, id_of, rig, unique, until};
 
-/// A change by somebody else: its name, the object, and the request that makes it (method, query, content type, body).
-type Row = (
-    &'static str,
-    Arc<ObjectId>,
-    Method,
-    &'static str,
-    &'static str,
-    Value,
-);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn namespace_crd_and_its_object_come_up_in_one_state_and_waves_wait() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,7 +72,9 @@ async fn every_row_of_the_drift_table_is_healed() {
     rig.applied().await;
     let container = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}});
     let strategic = "application/strategic-merge-patch+json";
-    let mut rows: Vec<Row> = vec![
+    // Name, object, method, query, content type, body.
+    type Row<'a> = (&'a str, Arc<ObjectId>, Method, &'a str, &'static str, Value);
+    let mut rows: Vec<Row<'_>> = vec![
         (
             "image",
             Arc::clone(&web),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{FUNCTIONS, RuleProblem, Rules, document, expression::Expression};
+use super::{Check, FUNCTIONS, Rule, RuleProblem, Rules, document, expression::Expression};
 use crate::{Health, HealthStatus, judge};
 
 const ROLLOUTS: &str = r#"
