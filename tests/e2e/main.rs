@@ -35,4 +35,6 @@ mod served;
 mod sources;
 mod test_cluster;
 mod thousand;
+
+#[path = "../threats/mod.rs"]
 mod threats;
