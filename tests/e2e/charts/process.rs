@@ -164,26 +164,14 @@ async fn stand(case: &str, files: &[(&str, &str)]) -> Stand {
         "--kubeconfig={}",
         kubeconfig(&cluster, &client, folder.path()).await.display()
     ));
-    let spec = |args: Vec<String>| {
-        Spec::new(
-            "agent",
-            program::path("countersign-agent").unwrap(),
-            folder.path(),
-        )
-        .args(args)
-    };
-    if let Some(by_digest) = args
-        .iter()
-        .position(|arg| arg.starts_with("--trust=sha256:"))
-    {
-        // Its volume must hold the document: from a first start with it, as the values say.
-        let mut first = args.clone();
-        first[by_digest] = format!("--trust={}", place("trust/trust.json"));
-        let mut agent = spec(first).start().unwrap();
-        agent.line("following heads", LIMIT).await.unwrap();
-        agent.kill().unwrap();
-    }
-    let agent = spec(args).start().unwrap();
+    let agent = Spec::new(
+        "agent",
+        program::path("countersign-agent").unwrap(),
+        folder.path(),
+    )
+    .args(args)
+    .start()
+    .unwrap();
     Stand {
         world,
         cluster,
