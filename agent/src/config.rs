@@ -4,8 +4,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::engine::Settings;
+use crate::plan::rails::{self, KindPattern, Rails};
 
 /// Keeps one cluster as its signed desired state says.
 #[derive(Debug, Parser)]
@@ -54,6 +58,9 @@ pub struct Options {
         default_value = "/var/lib/countersign-agent"
     )]
     pub data: PathBuf,
+    /// Secret in the agent's namespace that holds its keys, instead of the folder.
+    #[arg(long, env = "COUNTERSIGN_AGENT_KEYS_SECRET", value_name = "NAME")]
+    pub keys_secret: Option<String>,
     /// Single-use join token; only needed before the first certificate.
     #[arg(
         long,
@@ -89,6 +96,49 @@ pub struct Options {
         default_value = "countersign"
     )]
     pub namespace: String,
+    /// Kinds that may be written and deleted: *, *.GROUP, KIND (core group) or KIND.GROUP.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_ALLOW_KINDS",
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        default_value = "*"
+    )]
+    pub allow_kinds: Vec<KindPattern>,
+    /// Kinds that may not, whatever is allowed.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_DENY_KINDS",
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        default_value = rails::DENIED
+    )]
+    pub deny_kinds: Vec<KindPattern>,
+    /// Namespaces that may be written to; all but the agent's own if none is named.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_ALLOW_NAMESPACES",
+        value_name = "NAME,…",
+        value_delimiter = ','
+    )]
+    pub allow_namespaces: Vec<String>,
+    /// Most objects that one state may delete; of a state that names more none is deleted.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_MAX_DELETES_PER_STATE",
+        value_name = "N",
+        default_value = rails::DELETES_MAX
+    )]
+    pub max_deletes_per_state: usize,
+    /// Seconds between full compares of all objects, beside what the watch shows at once.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_COMPARE_EVERY",
+        value_name = "SECONDS",
+        default_value = "3600",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub compare_every: u64,
     /// Where to answer /healthz, /readyz and /metrics.
     #[arg(
         long,
@@ -113,6 +163,24 @@ pub struct Options {
         default_value = "info"
     )]
     pub log: String,
+}
+
+impl Options {
+    /// What they say to the engine.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            rails: Rails {
+                allow: self.allow_kinds.clone(),
+                deny: self.deny_kinds.clone(),
+                namespaces: self.allow_namespaces.clone(),
+                deletes_max: self.max_deletes_per_state,
+                own_namespace: self.namespace.clone(),
+                own_secret: self.keys_secret.clone(),
+            },
+            compare_every: Duration::from_secs(self.compare_every),
+        }
+    }
 }
 
 /// Format of the log.
@@ -186,25 +254,34 @@ impl Args {
                     known: known.join(", "),
                 });
             }
-            let value = match value {
-                toml::Value::String(text) => text,
-                other => other.to_string(),
+            let values: Vec<String> = match value {
+                toml::Value::Array(items) => items.into_iter().map(as_text).collect(),
+                other => vec![as_text(other)],
             };
-            defaults.push((key, value));
+            defaults.push((key, values));
         }
         let command = command.mut_subcommand("run", |mut run| {
-            for (key, value) in defaults {
+            for (key, values) in defaults {
                 let id = key.replace('-', "_");
                 run = run.mut_arg(id, |arg| {
                     // clap keeps defaults for the whole life of the process, and they are read once.
-                    let value: &'static str = Box::leak(value.into_boxed_str());
-                    arg.required(false).default_value(value)
+                    let values = values
+                        .into_iter()
+                        .map(|value| &*Box::leak(value.into_boxed_str()));
+                    arg.required(false).default_values(values)
                 });
             }
             run
         });
         let matches = command.try_get_matches_from(arguments)?;
         Ok(<Self as clap::FromArgMatches>::from_arg_matches(&matches)?)
+    }
+}
+
+fn as_text(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 
@@ -273,62 +350,4 @@ pub fn reference() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(arguments: &[&str]) -> Result<Options, ConfigError> {
-        let arguments = std::iter::once("countersign-agent")
-            .chain(arguments.iter().copied())
-            .map(Into::into)
-            .collect();
-        Args::read(arguments, None).map(|args| match args.command {
-            Command::Run(options) => *options,
-        })
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("agent.toml");
-        std::fs::write(
-            &file,
-            "hub = \"https://a:1\"\ncluster = \"a\"\ntrust = \"t\"\nnamespace = \"x\"\n",
-        )
-        .unwrap();
-        let options = read(&["run", "--config", file.to_str().unwrap(), "--cluster", "b"]).unwrap();
-        assert_eq!(
-            (
-                options.hub.as_str(),
-                options.cluster.as_str(),
-                options.namespace.as_str()
-            ),
-            ("https://a:1", "b", "x")
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_the_known_ones() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("agent.toml");
-        std::fs::write(&file, "hubb = \"https://a:1\"\n").unwrap();
-        let error = read(&["run", "--config", file.to_str().unwrap()])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("hubb") && error.contains("token-file"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn every_option_has_an_environment_variable_and_help() {
-        Args::command().debug_assert();
-        let table = reference();
-        for line in table.lines().skip(2) {
-            assert!(
-                line.contains("`COUNTERSIGN_AGENT_") && !line.ends_with("|  |"),
-                "{line}"
-            );
-        }
-    }
-}
+mod tests;

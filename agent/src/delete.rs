@@ -1,7 +1,7 @@
 //! The one function that deletes, after a live look, with UID and resourceVersion as preconditions.
 //!
 //! Nothing else in the agent sends a DELETE. An object goes only if a tombstone of the verified state names it, our own
-//! inventory knows its UID, Argo CD does not track it, and nothing forbids deleting now. A namespace goes only when it
+//! inventory knows its UID, Argo CD does not track it, no guard rail and no trouble of the API server forbids it. A namespace goes only when it
 //! holds nothing of others. The inventory shrinks only after NotFound was seen.
 
 use std::collections::HashSet;
@@ -55,14 +55,12 @@ pub async fn delete(engine: &Arc<Engine>, id: &Arc<ObjectId>) -> Result<Fate, Pr
             "the newest state no longer says so".to_owned(),
         ));
     }
-    if let Some(until) = engine.deletes_forbidden_until() {
-        let left = until
-            .saturating_duration_since(std::time::Instant::now())
-            .as_secs();
-        return Ok(Fate::Kept(
-            "DELETES_PAUSED",
-            format!("nothing is deleted for another {left} s"),
-        ));
+    if let Err(breach) = engine.settings.rails.check(id) {
+        return Ok(Fate::Kept("GUARD_RAIL", breach.to_string()));
+    }
+    engine.is_sure().await;
+    if let Some(paused) = paused(engine) {
+        return Ok(paused);
     }
     let kinds = engine.kinds();
     let Some(bytes) = request::get(&engine.api, &kinds, id, client::METADATA).await? else {
@@ -101,6 +99,10 @@ pub async fn delete(engine: &Arc<Engine>, id: &Arc<ObjectId>) -> Result<Fate, Pr
         }
     }
     if !seen.deleting {
+        // The looks just now may have shown trouble.
+        if let Some(paused) = paused(engine) {
+            return Ok(paused);
+        }
         let path = kinds
             .path(id, None)
             .map_err(|error| request::no_path(&error))?;
@@ -125,10 +127,20 @@ pub async fn delete(engine: &Arc<Engine>, id: &Arc<ObjectId>) -> Result<Fate, Pr
         match answer.status {
             status if status.is_success() => {}
             StatusCode::NOT_FOUND => return Ok(gone(engine, id)),
-            _ => return Err(outcome::problem(&answer, request::is_secret(id))),
+            _ => return Err(outcome::problem(&answer, id)),
         }
     }
     wait(engine, &kinds, id, &seen.uid).await
+}
+
+/// The reason why nothing is deleted now, if there is one.
+fn paused(engine: &Engine) -> Option<Fate> {
+    let until = engine.deletes_forbidden_until()?;
+    let left = until
+        .saturating_duration_since(std::time::Instant::now())
+        .as_secs();
+    let why = format!("the API server was in trouble: nothing is deleted for another {left} s");
+    Some(Fate::Kept("DELETES_PAUSED", why))
 }
 
 /// Waits until NotFound, for a while.

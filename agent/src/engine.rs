@@ -1,32 +1,35 @@
-//! What all tasks of the agent share, and the one way by which an object is written.
+//! What all tasks of the agent share: the world, the queues, what is told.
 //!
-//! Sync, healing and the hourly compare all call [`Engine::write`]; it takes the object's turn, sends the blob's bytes,
-//! tells the world what came back, and notes it in the inventory.
+//! `write` holds the one way by which an object is written; `doubt` what is done when the API server may not be the one
+//! that it was.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
-use tokio::sync::{mpsc, watch};
-use zeroize::Zeroizing;
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::apply::client::ApiServer;
 use crate::apply::discovery::Kinds;
-use crate::apply::outcome::{Problem, Retry};
+use crate::apply::outcome::Problem;
 use crate::apply::pace::Pace;
-use crate::apply::request;
 use crate::clock;
 use crate::keys::SecretKey;
 use crate::metrics::Metrics;
 use crate::news::News;
-use crate::plan::Want;
+use crate::plan::rails::Rails;
 use crate::saved::Saved;
-use crate::watch::drift::{Expected, What};
-use crate::watch::ownership::{self, Seen};
+use crate::watch::drift::What;
+use crate::watch::ownership;
 use crate::world::{Effect, Event, World};
+
+mod doubt;
+mod write;
+
+use doubt::Doubt;
+pub use write::{Done, guard_rail};
 
 /// Discovery is read at most once in so long, however many objects ask.
 const DISCOVERY_EVERY: Duration = Duration::from_millis(500);
@@ -58,21 +61,30 @@ pub enum Task {
     Others,
 }
 
-/// How a write ended well.
-#[derive(Debug)]
-pub struct Done {
-    /// What our write before this one had left.
-    pub before: Option<Expected>,
-    /// What stands there now.
-    pub after: Seen,
-    /// The answer's metadata.
-    pub metadata: Bytes,
+/// What the options say.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What a signed state may touch.
+    pub rails: Rails,
+    /// Every kind is listed anew so often, and each of its objects compared in full: the net below the net.
+    pub compare_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rails: Rails::default(),
+            compare_every: Duration::from_secs(3_600),
+        }
+    }
 }
 
 /// Shared by all tasks.
 pub struct Engine {
     /// The API server.
     pub api: ApiServer,
+    /// What the options say.
+    pub settings: Settings,
     /// The folder.
     pub saved: Arc<Saved>,
     /// Counters.
@@ -90,7 +102,9 @@ pub struct Engine {
     changed: watch::Sender<u64>,
     jobs: mpsc::UnboundedSender<Job>,
     probes: mpsc::UnboundedSender<Arc<ObjectId>>,
-    no_deletes_before: Mutex<Option<Instant>>,
+    doubt: Doubt,
+    /// Wakes the sync although no new state came.
+    plan_again: Notify,
     /// Jobs that keep their event's metadata: in a storm only the first can be told in full anyway.
     evidence: clock::PerSecond,
     rules: RwLock<Arc<countersign_health::Rules>>,
@@ -122,11 +136,13 @@ impl Engine {
         saved: Arc<Saved>,
         metrics: Arc<Metrics>,
         secrets: SecretKey,
+        settings: Settings,
     ) -> (Arc<Self>, Queues) {
         let (jobs, jobs_in) = mpsc::unbounded_channel();
         let (probes, probes_in) = mpsc::unbounded_channel();
         let engine = Self {
             api,
+            settings,
             saved,
             metrics,
             pace: Pace::default(),
@@ -139,7 +155,8 @@ impl Engine {
             changed: watch::Sender::new(0),
             jobs,
             probes,
-            no_deletes_before: Mutex::new(None),
+            doubt: Doubt::default(),
+            plan_again: Notify::new(),
             evidence: clock::PerSecond::new(EVIDENCE_PER_SECOND),
             rules: RwLock::default(),
             told: Mutex::default(),
@@ -214,25 +231,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Until when nothing may be deleted, if anything forbids it now.
-    #[must_use]
-    pub fn deletes_forbidden_until(&self) -> Option<Instant> {
-        self.no_deletes_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .filter(|until| *until > Instant::now())
+    /// Asks for a new plan of the same state: what stood is not known to stand any more.
+    pub fn plan_again(&self) {
+        self.plan_again.notify_one();
     }
 
-    /// The API server's revision went back: nothing that was expected holds, and nothing is deleted for a while.
-    pub fn revision_went_back(&self) {
-        const NO_DELETES: Duration = Duration::from_secs(600);
-        *self
-            .no_deletes_before
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + NO_DELETES);
-        self.world().distrust();
-        self.refused("REVISION_WENT_BACK", "the API server's revision is older than one seen before: caches dropped, everything is written again, nothing is deleted for ten minutes");
-        self.touch();
+    /// Waits until a new plan is asked for.
+    ///
+    /// # Cancel safety
+    /// May be dropped: the wish is kept then.
+    pub async fn plan_is_due(&self) {
+        self.plan_again.notified().await;
     }
 
     /// Counts and remembers a refusal.
@@ -271,9 +280,26 @@ impl Engine {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the fleet's health rules of a new state.
+    /// Takes the fleet's health rules of a new state; objects whose rule changed are judged anew.
     pub fn set_rules(&self, rules: countersign_health::Rules) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let changed = {
+            let mut held = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+            let changed = held.changed(&rules);
+            *held = Arc::new(rules);
+            changed
+        };
+        if changed.is_empty() {
+            return;
+        }
+        let concerned: Vec<Arc<ObjectId>> = self
+            .world()
+            .iter()
+            .filter(|(id, _)| changed.contains(&(id.group.clone(), id.kind.clone())))
+            .map(|(id, _)| Arc::clone(id))
+            .collect();
+        for id in &concerned {
+            self.probe(id);
+        }
     }
 
     /// Says what an app waits for; none when it waits no longer.
@@ -354,133 +380,5 @@ impl Engine {
         };
         self.job(id, task, evidence);
         self.touch();
-    }
-
-    /// The JSON to apply; a Secret's is decrypted, checked against its commitment, and wiped when it was sent.
-    ///
-    /// # Errors
-    /// A [`Problem`] when the blob is missing or does not open.
-    pub fn body(&self, want: &Want) -> Result<Bytes, Problem> {
-        // A blob is small and nearly always in the page cache: reading it here costs less than a trip to another thread.
-        let blob = self.saved.blob(&want.blob).map_err(|error| Problem {
-            code: "BLOB_MISSING",
-            text: format!("blob {}: {error}", want.blob),
-            retry: Retry::Later,
-        })?;
-        let Some(commitment) = &want.commitment else {
-            return Ok(Bytes::from(blob));
-        };
-        let plain: Zeroizing<Vec<u8>> =
-            self.secrets
-                .open(&blob, commitment)
-                .map_err(|error| Problem {
-                    code: "SECRET_UNREADABLE",
-                    text: error.to_string(),
-                    retry: Retry::Never,
-                })?;
-        Ok(Bytes::from_owner(plain))
-    }
-
-    /// Writes what is desired of `id`, after any write of it that is under way. `Ok(None)` when it is no longer desired.
-    ///
-    /// # Errors
-    /// The [`Problem`]; the world knows it already.
-    ///
-    /// # Cancel safety
-    /// May be dropped, but then the answer of a write that was sent is lost and its event looks like somebody else's
-    /// change; callers that may be dropped spawn it.
-    pub async fn write(&self, id: &Arc<ObjectId>) -> Result<Option<Done>, Problem> {
-        let mut changes = self.changes();
-        let (want, before) = loop {
-            changes.borrow_and_update();
-            {
-                let mut world = self.world();
-                let Some(want) = world.desired().objects.get(id).cloned() else {
-                    return Ok(None);
-                };
-                let Some(object) = world.get(id) else {
-                    return Ok(None);
-                };
-                if object.argo {
-                    return Ok(None);
-                }
-                let before = object.held.as_ref().map(|held| held.expected.clone());
-                if world.begin_write(id) {
-                    break (want, before);
-                }
-            }
-            if changes.changed().await.is_err() {
-                return Ok(None);
-            }
-        };
-        let turn = Turn {
-            engine: self,
-            id,
-            over: false,
-        };
-        let body = match self.body(&want) {
-            Ok(body) => body,
-            Err(problem) => {
-                self.end(turn, want.blob, Err(problem.clone()));
-                return Err(problem);
-            }
-        };
-        let kinds = self.kinds();
-        let written = request::apply(&self.api, &kinds, id, body).await;
-        self.metrics.applied(
-            written.result.as_ref().err().map(|problem| problem.code),
-            written.took,
-        );
-        self.pushed_back(written.pushback);
-        let result = written.result.clone();
-        self.end(turn, want.blob, written.result);
-        result.map(|after| {
-            Some(Done {
-                before,
-                after,
-                metadata: written.metadata,
-            })
-        })
-    }
-
-    fn pushed_back(&self, pushback: bool) {
-        if pushback {
-            self.metrics.pushbacks.inc();
-        }
-    }
-
-    fn end(&self, mut turn: Turn<'_>, blob: Digest, result: Result<Seen, Problem>) {
-        turn.over = true;
-        let id = turn.id;
-        let wrote = result.is_ok();
-        let (effect, held) = {
-            let mut world = self.world();
-            let effect = world.end_write(id, blob, result, clock::unix(), Instant::now());
-            (effect, world.get(id).and_then(|object| object.held.clone()))
-        };
-        if wrote {
-            if let Err(error) = self.saved.note(id, held.as_ref()) {
-                tracing::error!(%error, "inventory could not be noted");
-            }
-            self.probe(id);
-        }
-        self.carry_out(id, effect, &[]);
-        self.touch();
-    }
-}
-
-/// An object's turn: given back even when the writer is dropped.
-struct Turn<'a> {
-    engine: &'a Engine,
-    id: &'a Arc<ObjectId>,
-    over: bool,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if !self.over {
-            self.engine.world().abandon_write(self.id);
-            self.engine.touch();
-        }
     }
 }

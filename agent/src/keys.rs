@@ -4,7 +4,6 @@
 //! Where they are kept is a trait: a folder with files of mode 0600, or a Secret of the cluster.
 
 use std::io;
-use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use countersign_ledger::key::{FileKey, PublicKey, Sign as _, SignFault};
@@ -12,46 +11,13 @@ use countersign_ledger::secret::Commitment;
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
-/// Keeps small secret files by name.
-pub trait KeyStore: Send + Sync {
-    /// The content of `name`; none when it was never kept.
-    ///
-    /// # Errors
-    /// When it may be there but can't be read: a new key must not be made then.
-    fn read(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>>;
+mod folder;
+mod in_cluster;
+mod store;
 
-    /// Keeps `name` durably.
-    ///
-    /// # Errors
-    /// When it could not be kept.
-    fn keep(&self, name: &str, content: &[u8]) -> io::Result<()>;
-}
-
-/// A folder; files are 0600.
-#[derive(Debug)]
-pub struct Folder(pub PathBuf);
-
-impl KeyStore for Folder {
-    fn read(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-        match std::fs::read(self.0.join(name)) {
-            Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn keep(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        use std::io::Write as _;
-        let scratch = self.0.join(format!(".{name}.new"));
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = crate::saved::private(options.write(true).create(true).truncate(true))
-            .open(&scratch)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&scratch, self.0.join(name))?;
-        std::fs::File::open(&self.0)?.sync_all()
-    }
-}
+pub use folder::Folder;
+pub use in_cluster::InCluster;
+pub use store::KeyStore;
 
 const RECEIPT: &str = "receipt.key";
 const ENCRYPTION: &str = "encryption.key";
@@ -101,8 +67,8 @@ impl Keys {
     ///
     /// # Errors
     /// [`KeyError`]; a key that can't be read is never replaced.
-    pub fn load_or_make(store: Box<dyn KeyStore>) -> Result<Self, KeyError> {
-        let receipt = match read(&*store, RECEIPT)? {
+    pub async fn load_or_make(store: Box<dyn KeyStore>) -> Result<Self, KeyError> {
+        let receipt = match read(&*store, RECEIPT).await? {
             Some(text) => FileKey::from_pem(&text).map_err(|error| KeyError::Malformed {
                 name: RECEIPT,
                 problem: error.to_string(),
@@ -114,11 +80,11 @@ impl Keys {
                         problem: error.to_string(),
                     }
                 })?;
-                keep(&*store, RECEIPT, key.to_pem().as_bytes())?;
+                make(&*store, RECEIPT, key.to_pem().as_bytes()).await?;
                 key
             }
         };
-        let encryption = match read(&*store, ENCRYPTION)? {
+        let encryption = match read(&*store, ENCRYPTION).await? {
             Some(text) => age::x25519::Identity::from_str(text.trim()).map_err(|problem| {
                 KeyError::Malformed {
                     name: ENCRYPTION,
@@ -128,11 +94,12 @@ impl Keys {
             None => {
                 use age::secrecy::ExposeSecret as _;
                 let key = age::x25519::Identity::generate();
-                keep(
+                make(
                     &*store,
                     ENCRYPTION,
                     key.to_string().expose_secret().as_bytes(),
-                )?;
+                )
+                .await?;
                 key
             }
         };
@@ -204,22 +171,32 @@ impl Keys {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn certificate(&self) -> Result<Option<Zeroizing<String>>, KeyError> {
-        read(&*self.store, CERTIFICATE)
+    pub async fn certificate(&self) -> Result<Option<Zeroizing<String>>, KeyError> {
+        read(&*self.store, CERTIFICATE).await
     }
 
     /// Keeps a new client certificate.
     ///
     /// # Errors
     /// When it could not be kept.
-    pub fn keep_certificate(&self, pem: &str) -> Result<(), KeyError> {
-        keep(&*self.store, CERTIFICATE, pem.as_bytes())
+    pub async fn keep_certificate(&self, pem: &str) -> Result<(), KeyError> {
+        self.store
+            .replace(CERTIFICATE, pem.as_bytes())
+            .await
+            .map_err(|error| KeyError::Store {
+                name: CERTIFICATE,
+                error,
+            })
     }
 }
 
-fn read(store: &dyn KeyStore, name: &'static str) -> Result<Option<Zeroizing<String>>, KeyError> {
+async fn read(
+    store: &dyn KeyStore,
+    name: &'static str,
+) -> Result<Option<Zeroizing<String>>, KeyError> {
     let Some(bytes) = store
         .read(name)
+        .await
         .map_err(|error| KeyError::Store { name, error })?
     else {
         return Ok(None);
@@ -233,9 +210,10 @@ fn read(store: &dyn KeyStore, name: &'static str) -> Result<Option<Zeroizing<Str
     }
 }
 
-fn keep(store: &dyn KeyStore, name: &'static str, content: &[u8]) -> Result<(), KeyError> {
+async fn make(store: &dyn KeyStore, name: &'static str, content: &[u8]) -> Result<(), KeyError> {
     store
-        .keep(name, content)
+        .make(name, content)
+        .await
         .map_err(|error| KeyError::Store { name, error })
 }
 
@@ -282,9 +260,14 @@ impl SecretKey {
 mod tests {
     use super::*;
     use countersign_ledger::secret;
+    use futures::FutureExt as _;
 
     fn keys(dir: &std::path::Path) -> Keys {
-        Keys::load_or_make(Box::new(Folder(dir.to_owned()))).unwrap()
+        // Nothing of a folder waits.
+        Keys::load_or_make(Box::new(Folder(dir.to_owned())))
+            .now_or_never()
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -309,7 +292,8 @@ mod tests {
     fn a_broken_key_is_an_error_and_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(RECEIPT), "nonsense").unwrap();
-        assert!(Keys::load_or_make(Box::new(Folder(dir.path().to_owned()))).is_err());
+        let loaded = Keys::load_or_make(Box::new(Folder(dir.path().to_owned()))).now_or_never();
+        assert!(loaded.unwrap().is_err());
         assert_eq!(
             std::fs::read(dir.path().join(RECEIPT)).unwrap(),
             b"nonsense"

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::client::{self, ApiServer, CALL_MAX};
 use crate::clock;
+use crate::plan::rails::LEASE as NAME;
 
-const NAME: &str = "countersign-agent";
 /// A lease that was not renewed for so long is free.
 const DURATION: Duration = Duration::from_secs(30);
 /// Between renewals.
@@ -48,7 +48,8 @@ pub fn judge(me: &str, seen: &Seen, unchanged_for: Duration) -> Step {
 
 /// How an attempt ended.
 enum Outcome {
-    Held,
+    /// Written; the revision that it got, the newest of the whole store.
+    Held(u64),
     Other(Seen),
     /// Not allowed, or no such namespace: go on without.
     Without(StatusCode),
@@ -85,7 +86,7 @@ impl Lease {
                 .as_ref()
                 .map_or(Duration::ZERO, |(_, since)| since.elapsed());
             match self.attempt(unchanged).await {
-                Outcome::Held => return,
+                Outcome::Held(_) => return,
                 Outcome::Without(status) => {
                     tracing::warn!(%status, namespace = self.namespace, "no Lease is to be had: a second agent on this cluster would not be noticed");
                     return;
@@ -105,8 +106,9 @@ impl Lease {
         }
     }
 
-    /// Keeps it; returns when it is lost, or at `stop` after giving it back.
-    pub async fn keep(&self, stop: &CancellationToken) {
+    /// Keeps it and tells each time which revision the write got; returns when it is lost, or at `stop` after giving it
+    /// back.
+    pub async fn keep(&self, stop: &CancellationToken, mut written_at: impl FnMut(u64)) {
         let mut renewed = Instant::now();
         loop {
             tokio::select! {
@@ -117,7 +119,11 @@ impl Lease {
                 () = tokio::time::sleep(RENEW_EVERY) => {}
             }
             match self.attempt(Duration::ZERO).await {
-                Outcome::Held | Outcome::Without(_) => renewed = Instant::now(),
+                Outcome::Held(revision) => {
+                    renewed = Instant::now();
+                    written_at(revision);
+                }
+                Outcome::Without(_) => renewed = Instant::now(),
                 Outcome::Other(seen) => {
                     tracing::error!(
                         holder = seen.holder,
@@ -170,11 +176,11 @@ impl Lease {
             _ => return Outcome::Failed,
         };
         match self.write(method, &path, &version, &self.me).await {
-            Some(status) if status.is_success() => Outcome::Held,
-            Some(status @ (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)) => {
+            Ok(lease) => Outcome::Held(lease.metadata.resource_version.parse().unwrap_or(0)),
+            Err(Some(status @ (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND))) => {
                 Outcome::Without(status)
             }
-            Some(_) | None => Outcome::Failed,
+            Err(_) => Outcome::Failed,
         }
     }
 
@@ -184,7 +190,7 @@ impl Lease {
         path: &str,
         version: &str,
         holder: &str,
-    ) -> Option<StatusCode> {
+    ) -> Result<Object, Option<StatusCode>> {
         let now = jiff::Timestamp::from_millisecond(clock::unix_millis()).unwrap_or_default();
         let mut lease = json!({
             "apiVersion": "coordination.k8s.io/v1",
@@ -200,11 +206,15 @@ impl Lease {
             lease["metadata"]["resourceVersion"] = version.into();
         }
         let body = Some(("application/json", lease.to_string().into()));
-        self.api
+        let answer = self
+            .api
             .call(method, path, client::FULL, body, CALL_MAX)
             .await
-            .ok()
-            .map(|answer| answer.status)
+            .map_err(|_| None)?;
+        if !answer.status.is_success() {
+            return Err(Some(answer.status));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| None)
     }
 
     /// Gives it back, so that another need not wait.
@@ -216,7 +226,9 @@ impl Lease {
         if let Ok(lease) = serde_json::from_slice::<Object>(&answer.body)
             && lease.spec.holder_identity.as_deref() == Some(&self.me)
         {
-            self.write(Method::PUT, &path, &lease.metadata.resource_version, "")
+            // Not given back, it is free after its duration.
+            let _ = self
+                .write(Method::PUT, &path, &lease.metadata.resource_version, "")
                 .await;
         }
     }

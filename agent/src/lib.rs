@@ -12,6 +12,7 @@ pub mod delete;
 pub mod engine;
 pub mod heal;
 pub mod health;
+pub mod identity;
 pub mod keys;
 pub mod lease;
 pub mod metrics;

@@ -1,6 +1,7 @@
 //! `countersign-agent`: arguments to options, options to [`countersign_agent::agent::run`], signals to a stop.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use countersign_agent::agent;
@@ -80,7 +81,8 @@ fn log(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match options.log_format {
-        LogFormat::Text => builder.init(),
+        // Escape codes in a file help nobody.
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

@@ -82,17 +82,16 @@ pub struct Assembled {
 }
 
 impl Assembled {
-    /// Reads the lines out of the sections; those that `before` has already are not read again.
+    /// Reads the lines out of the sections.
     ///
     /// # Errors
     /// The [`Refusal`].
     pub fn new<B: AsRef<[u8]>>(
         sections: VerifiedSections,
-        before: Option<VerifiedManifest>,
         blob: impl FnMut(&Digest) -> Option<B>,
     ) -> Result<Self, Refusal> {
         Ok(Self {
-            manifest: sections.assemble_after(before, blob)?,
+            manifest: sections.assemble(blob)?,
         })
     }
 

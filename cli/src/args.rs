@@ -45,6 +45,8 @@ pub enum Command {
     Render(command::render::RenderArgs),
     /// Show what a revision or the working directory would change on each cluster.
     Diff(command::diff::DiffArgs),
+    /// Pin every chart and repository that Apps name elsewhere, in countersign.lock.
+    Lock(command::lock::LockArgs),
     /// Make the hub look at the repository now.
     Sync(command::sync::SyncArgs),
     /// Allow a change that needs a person's word.

@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_fleet::carry::{Carried, Previous};
-use countersign_fleet::desired::{AppOutcome, Desired, RenderCache, Sources, render_cluster};
-use countersign_fleet::failure::AppFailure;
+use countersign_fleet::desired::{AppOutcome, Desired, RenderCache, render_cluster};
 use countersign_fleet::load::load;
 use countersign_fleet::mistake::Mistake;
 use countersign_fleet::model::Fleet;
 use countersign_fleet::plan::{Step, local_content, plan};
 use countersign_fleet::render::{Config, Launcher, Workers};
-use countersign_fleet::source::lock::{LockedArtifact, LockedChart, LockedRepository};
 use countersign_fleet::tree::{GitStore, SharedTree, WorkTree};
 
 use crate::exit::Failure;
+use crate::sources::{LocalFetcher, SourceArgs};
 
 /// Name of the renderer beside this program.
 const RENDERER: &str = "countersign-renderer";
@@ -35,6 +34,8 @@ pub struct RendererArgs {
     /// The renderer's program [default: countersign-renderer beside this one].
     #[arg(long, env = "COUNTERSIGN_RENDERER", value_name = "FILE")]
     renderer: Option<PathBuf>,
+    #[command(flatten)]
+    sources: SourceArgs,
 }
 
 /// A fleet that was read, with the tree that it was read from.
@@ -72,32 +73,8 @@ impl Local {
     }
 }
 
-/// Sources from elsewhere are not fetched here.
-pub struct Offline;
-
-fn offline(what: &str) -> AppFailure {
-    AppFailure::new(
-        "SOURCE_OFFLINE",
-        format!("{what} lies elsewhere and is only fetched by the hub"),
-    )
-}
-
-impl Sources for Offline {
-    async fn chart(&self, pin: &LockedChart) -> Result<bytes::Bytes, AppFailure> {
-        Err(offline(&pin.url))
-    }
-
-    async fn artifact(&self, pin: &LockedArtifact) -> Result<bytes::Bytes, AppFailure> {
-        Err(offline(&pin.url))
-    }
-
-    async fn repository(&self, pin: &LockedRepository) -> Result<SharedTree, AppFailure> {
-        Err(offline(&pin.url))
-    }
-}
-
 /// Renders on this machine.
-pub type Renderer = Desired<Workers, Offline>;
+pub type Renderer = Desired<Workers, LocalFetcher>;
 
 impl RendererArgs {
     /// Starts the renderer.
@@ -120,7 +97,7 @@ impl RendererArgs {
             .map_err(|e| Failure::Fault(e.to_string()))?;
         Ok(Desired {
             renderer: workers,
-            sources: Offline,
+            sources: self.sources.fetcher()?,
             cache: RenderCache::default(),
         })
     }

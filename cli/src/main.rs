@@ -10,6 +10,7 @@ mod exit;
 mod hub;
 mod local;
 mod output;
+mod sources;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Lint(args) => command::lint::run(&args),
         Command::Render(args) => command::render::run(&args),
         Command::Diff(args) => command::diff::run(&args, color),
+        Command::Lock(args) => command::lock::run(&args),
         Command::Sync(args) => command::sync::run(&args),
         Command::Permit(args) => command::permit::run(&args, color),
         Command::Trust(args) => command::trust::run(&args),

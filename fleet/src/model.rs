@@ -1,6 +1,7 @@
 //! A fleet as it is worked with, once its documents have been read: only what is allowed can be said.
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_ledger::identity::ObjectId;
 use serde_json::{Map, Value as Json};
 
 use crate::document::app::{PRUNE_OBJECTS_MAX, PRUNE_PERCENT_MAX};
@@ -31,8 +32,23 @@ pub struct Fleet {
     pub unreadable: Vec<Mistake>,
     /// What sources are pinned to.
     pub lock: Lock,
+    /// Rules for the health of kinds, by group and kind, from `policies/health/`.
+    pub health_rules: BTreeMap<(String, String), HealthRuleAt>,
+    /// Folders that were looked into for documents, there or not.
+    pub folders: BTreeSet<RepoPath>,
     /// Files that hold documents of ours.
     pub document_files: BTreeSet<RepoPath>,
+}
+
+/// A health rule of the fleet, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthRuleAt {
+    /// Its file, and its line in it.
+    pub place: Place,
+    /// `spec.rules[2]`
+    pub field: String,
+    /// As it travels to the agents.
+    pub rule: Json,
 }
 
 /// One cluster.
@@ -154,6 +170,33 @@ impl Default for PruneLimits {
 }
 
 impl Fleet {
+    /// The health rules that travel with an app: its own, and the fleet's for the kinds of its objects. For a kind of
+    /// which the app has a rule, that one counts.
+    pub fn health_rules_of<'a>(
+        &self,
+        app: &App,
+        objects: impl Iterator<Item = &'a ObjectId>,
+    ) -> Vec<Json> {
+        let text = |rule: &Json, name: &str| {
+            let text = rule.get(name).and_then(Json::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let own: BTreeSet<(String, String)> = app
+            .health_rules
+            .iter()
+            .map(|rule| (text(rule, "group"), text(rule, "kind")))
+            .collect();
+        let kinds: BTreeSet<(&str, &str)> = objects
+            .map(|id| (id.group.as_str(), id.kind.as_str()))
+            .collect();
+        let of_fleet = self
+            .health_rules
+            .iter()
+            .filter(|(of, _)| kinds.contains(&(of.0.as_str(), of.1.as_str())) && !own.contains(of))
+            .map(|(_, at)| &at.rule);
+        app.health_rules.iter().chain(of_fleet).cloned().collect()
+    }
+
     /// Apps whose removal deletes their objects: to be remembered for the next commit, in which their document may be
     /// gone.
     pub fn removals(&self) -> BTreeSet<String> {

@@ -53,7 +53,7 @@ pub fn plan(
             continue;
         };
         let wanted = match &outcome.result {
-            Ok(objects) => wanted(app, objects, &mut content),
+            Ok(objects) => wanted(step.fleet, app, objects, &mut content),
             Err(failure) => Wanted::Failed(failure.clone()),
         };
         apps.insert(outcome.app.clone(), wanted);
@@ -102,6 +102,7 @@ pub fn plan(
 }
 
 fn wanted(
+    fleet: &Fleet,
     app: &App,
     objects: &[Object],
     content: &mut impl FnMut(&Object) -> Result<Content, AppFailure>,
@@ -122,7 +123,7 @@ fn wanted(
         lines,
         depends_on: app.depends_on.clone(),
         exclusive: app.exclusive,
-        health_rules: app.health_rules.clone(),
+        health_rules: fleet.health_rules_of(app, objects.iter().map(|object| &object.id)),
         limits: app.prune.clone(),
         may_be_empty: matches!(app.source, Source::ClusterFolder { .. }),
     })

@@ -91,7 +91,7 @@ pub enum HubError {
 /// [`HubError`]
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), HubError> {
     let launcher = workers::confined().map_err(|failure| HubError::Renderer(Box::new(failure)))?;
-    let started = workers::start(&config.render, launcher).await;
+    let started = workers::start(&config, launcher).await;
     let stage = started.map_err(|failure| HubError::Renderer(Box::new(failure)))?;
     run_with(config, stage, stop).await
 }
@@ -131,7 +131,14 @@ pub async fn run_with(
     let sealed_last = sealer
         .last_source()?
         .and_then(|source| source.new.parse().ok());
-    let (tracker, track, moved) = Tracker::new(config.track.clone(), sealed_last)?;
+    // Its HTTP client opens where it may block.
+    let tracked = config.track.clone();
+    let (tracker, track, moved) =
+        tokio::task::spawn_blocking(move || Tracker::new(tracked, sealed_last))
+            .await
+            .map_err(|error| Trouble::MirrorFault {
+                reason: error.to_string(),
+            })??;
     let mut registry = Registry::with_prefix("countersign_hub");
     let (metrics, serve_metrics) = (Metrics::default(), serve::Metrics::default());
     metrics.register(&mut registry);

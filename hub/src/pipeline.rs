@@ -14,6 +14,7 @@
 pub mod cluster;
 pub mod permits;
 pub mod policies;
+pub mod sources;
 pub mod stage;
 pub mod status;
 pub mod verdicts;
@@ -198,6 +199,7 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let mut permitted = self.parts.state.permits().watch();
         let mut gone = self.parts.state.watch_gone();
+        let mut registered = self.parts.state.watch_registered();
         let mut track = self.parts.track.subscribe();
         let mut failures = 0;
         loop {
@@ -238,6 +240,7 @@ impl Pipeline {
                         self.differed(differed);
                         break;
                     }
+                    Ok(()) = registered.changed() => break,
                     Ok(()) = track.changed() => self.publish_status(newest.as_ref()),
                     () = sleep(retry) => break,
                 }

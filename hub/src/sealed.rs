@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 
 use crate::seal::{Head, SealError, Sealed as Batched, Sealer};
 use crate::serve::{self, SealedFault};
+use crate::store::BlobError;
 
 /// The record, read back.
 pub struct Record(pub Arc<Sealer>);
@@ -22,16 +23,16 @@ impl serve::Sealed for Record {
         Box::pin(async move {
             self.0
                 .chain(cluster, above, limit)
-                .map_err(|fault| SealedFault(fault.to_string()))
+                .map_err(|fault| SealedFault::Unreadable(fault.to_string()))
         })
     }
 
     fn blob<'a>(&'a self, digest: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
         Box::pin(async move {
-            self.0
-                .blob(digest)
-                .await
-                .map_err(|fault| SealedFault(fault.to_string()))
+            self.0.blob(digest).await.map_err(|error| match error {
+                BlobError::Tampered { .. } => SealedFault::Damaged(*digest),
+                BlobError::Fault(fault) => SealedFault::Unreadable(fault.to_string()),
+            })
         })
     }
 }

@@ -18,7 +18,21 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
-    let mut stand = Stand::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
+    // Beside the object of the attacks one for each, to be healed after it: one alone would be a fight.
+    let healed: Vec<(String, String)> = (0..6)
+        .map(|n| {
+            let name = format!("h{n}");
+            let text = config_map(&name, "v", "1");
+            (format!("clusters/one/{name}.yaml"), text)
+        })
+        .collect();
+    let mut files = vec![("clusters/one/a.yaml".to_owned(), config_map("a", "v", "1"))];
+    files.extend(healed);
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    let mut stand = Stand::new(&files).await;
     stand
         .push(&[("clusters/one/a.yaml", &config_map("a", "v", "2"))])
         .await;
@@ -73,7 +87,7 @@ async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
         })
         .collect();
 
-    for (attack, head, blobs, refusals) in [
+    let attacks = [
         (
             "a forged state",
             forged.head,
@@ -114,7 +128,8 @@ async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
             Vec::new(),
             &["ENVELOPE_MALFORMED"],
         ),
-    ] {
+    ];
+    for (n, (attack, head, blobs, refusals)) in attacks.into_iter().enumerate() {
         let rogue = Rogue::start(
             stand.world.hub.agents(),
             &stand.world.trust.hub_keys(),
@@ -140,7 +155,7 @@ async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
             "{attack}"
         );
         assert_eq!(stand.value("default", "loot", "v").await, None, "{attack}");
-        heals(&stand).await;
+        heals(&stand, &format!("h{n}")).await;
     }
 
     // The real hub is back: what it sealed is taken.
@@ -175,7 +190,7 @@ async fn another_clusters_statement_is_refused() {
     })
     .await;
     rogue.leave().await;
-    heals(&stand).await;
+    heals(&stand, "a").await;
 }
 
 /// A state for another cluster of the same environment, signed with the real sealer's key.
@@ -197,16 +212,16 @@ fn forge_for_other(stand: &Stand, genuine: &[u8]) -> Forgery {
     }
 }
 
-async fn heals(stand: &Stand) {
-    let before = stand.value("default", "a", "v").await;
+async fn heals(stand: &Stand, name: &str) {
+    let before = stand.value("default", name, "v").await;
     let patch = Patch::Merge(json!({"data": {"v": "hacked"}}));
     stand
         .config_maps("default")
-        .patch("a", &PatchParams::default(), &patch)
+        .patch(name, &PatchParams::default(), &patch)
         .await
         .unwrap();
     until("the last good state is still healed", LIMIT, async || {
-        stand.value("default", "a", "v").await == before
+        stand.value("default", name, "v").await == before
     })
     .await;
 }

@@ -3,9 +3,12 @@
 //!
 //! Reads the golden renders `manifests/<chart>/golden/<case>.yaml`, one for each `ci/<case>-values.yaml`.
 //!
-//! `live.rs` applies them to a real API server.
+//! `render.rs` compares them with what our renderer makes of the charts, `live.rs` applies them to a real API server,
+//! `process.rs` runs the real programs as the charts say.
 
 mod live;
+mod process;
+mod render;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

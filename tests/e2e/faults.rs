@@ -127,17 +127,21 @@ async fn a_store_that_was_tampered_with_reaches_no_cluster() {
     stand.world.hub.restart().await.unwrap();
     stand.agent.restart().unwrap();
 
-    // The next good commit arrives; the tampered object never did.
-    until("the agent is connected again", LIMIT, async || {
-        let cluster = stand.world.operator.cluster(ONE).await?;
-        anyhow::ensure!(
-            cluster.summary.connection == countersign_fleet::api::Connection::Connected,
-            "{:?}",
-            cluster.summary
-        );
-        Ok(())
-    })
+    until(
+        "operators are told that the store was tampered with",
+        LIMIT,
+        async || {
+            let fleet = stand.world.operator.fleet().await?;
+            let told = fleet
+                .alarms
+                .iter()
+                .any(|alarm| alarm.code == "BLOB_DAMAGED");
+            anyhow::ensure!(told, "{:?}", fleet.alarms);
+            Ok(())
+        },
+    )
     .await;
+    // The next good commit arrives; the tampered object never did.
     assert_eq!(stand.value("default", "a", "v").await.as_deref(), Some("1"));
     stand
         .push(&[("clusters/one/a.yaml", &config_map("a", "v", "3"))])

@@ -6,18 +6,35 @@
     reason = "a test that can't go on has failed"
 )]
 
+mod admission_live;
 mod agent_hub;
+mod agent_keys;
+mod agent_lease;
 mod agent_live;
+mod agent_order;
+mod agent_rails;
+mod agent_restore;
+mod agent_trust;
+mod agent_watch;
+mod agent_words;
 mod argo;
 mod attacks;
 mod bench;
 mod charts;
+mod corpus;
 mod drift_table;
 mod faults;
 mod fixture;
 mod healing;
+mod health_rules;
+mod lock;
 mod object_store;
 mod removal;
+mod renderer;
+mod rig;
+mod served;
 mod sources;
 mod test_cluster;
 mod thousand;
+#[path = "../threats/mod.rs"]
+mod threats;

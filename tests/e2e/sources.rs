@@ -68,7 +68,7 @@ async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the
     repo.push(&bare).unwrap();
     let server = GitServer::start_with_token(bare.root(), "open sesame").unwrap();
     let trust = countersign_tests::cli::Trust::init("test", &["one=test"]).unwrap();
-    let options = countersign_tests::hub::Options::new(server.url("fleet.git"), &trust).args([
+    let options = countersign_tests::hub::Options::new(server.url("fleet"), &trust).args([
         "--git-token-file".into(),
         token.into_os_string(),
         "--webhook-github-secret-file".into(),
@@ -105,7 +105,7 @@ async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the
     seen(&operator, &second).await;
 }
 
-async fn seen(operator: &Operator, commit: &str) {
+pub(crate) async fn seen(operator: &Operator, commit: &str) {
     until("the hub has sealed the commit", LIMIT, async || {
         let fleet = operator.fleet().await?;
         let at = fleet.source.commit.as_ref().map(|commit| commit.id.clone());
@@ -125,7 +125,7 @@ async fn seen(operator: &Operator, commit: &str) {
 }
 
 /// Posts a push event as GitHub does; returns the answer's status.
-async fn post(hub: &Hub, body: &str, secret: &str, delivery: &str) -> u16 {
+pub(crate) async fn post(hub: &Hub, body: &str, secret: &str, delivery: &str) -> u16 {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let signature: String = ring::hmac::sign(&key, body.as_bytes())
         .as_ref()

@@ -12,6 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+/// A stand-in for a Helm repository or an OCI registry, shared with the unit tests of the fleet.
+#[path = "../../fleet/src/source/tests/standin.rs"]
+#[allow(missing_docs, missing_debug_implementations, clippy::unwrap_used)]
+pub mod charts;
 pub mod cli;
 pub mod cluster;
 pub mod git;

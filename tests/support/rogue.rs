@@ -300,7 +300,7 @@ impl Agents for Service {
             .clone();
         let found: Vec<Result<Blob, Status>> = wanted
             .iter()
-            .filter_map(|digest| blobs.iter().find(|blob| &blob.digest == digest))
+            .filter_map(|digest| blobs.iter().find(|blob| blob.digest == *digest))
             .cloned()
             .map(Ok)
             .collect();

@@ -4,7 +4,8 @@
 //! kube's default client speaks HTTP/1.1 alone (a connection for each watch), retries for minutes and knows no read
 //! time-out, so the stack is put together here by hand; kube brings configuration, TLS and authentication.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -14,6 +15,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
 use kube::client::{Body, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
+
+use super::outcome;
+use super::trouble::Troubles;
 
 /// How long a connection may take to open.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -75,6 +79,7 @@ pub struct ApiServer {
     client: kube::Client,
     /// SHA-256 of the DER of the CA that signs the API server, all zero when the configuration names none.
     ca: [u8; 32],
+    troubles: Arc<Mutex<Troubles>>,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -152,6 +157,7 @@ impl ApiServer {
         Ok(Self {
             client: kube::Client::new(stack, config.default_namespace),
             ca,
+            troubles: Arc::default(),
         })
     }
 
@@ -159,6 +165,23 @@ impl ApiServer {
     #[must_use]
     pub fn ca_fingerprint(&self) -> [u8; 32] {
         self.ca
+    }
+
+    /// Until when nothing should be deleted, as the API server failed before.
+    #[must_use]
+    pub fn troubled_until(&self) -> Option<Instant> {
+        self.troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .until()
+    }
+
+    fn heard(&self, answer: &Answer) {
+        let trouble = outcome::trouble(answer);
+        self.troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saw(trouble, Instant::now());
     }
 
     /// One call, answered within `limit`.
@@ -192,9 +215,11 @@ impl ApiServer {
                 body,
             })
         };
-        tokio::time::timeout(limit, whole)
+        let answer = tokio::time::timeout(limit, whole)
             .await
-            .map_err(|_| Unanswered::TimedOut(limit))?
+            .map_err(|_| Unanswered::TimedOut(limit))??;
+        self.heard(&answer);
+        Ok(answer)
     }
 
     /// Reads `path` within the usual time.

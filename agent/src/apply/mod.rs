@@ -8,3 +8,5 @@ pub mod discovery;
 pub mod outcome;
 pub mod pace;
 pub mod request;
+pub mod trouble;
+mod words;

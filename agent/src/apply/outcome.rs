@@ -1,14 +1,16 @@
 //! What an answer of the API server means: the one table of errors that are tried again, and of those that wait.
 //!
 //! Pure. Called wherever an answer comes back. Text of the API server is read here and nowhere else, and it never
-//! leaves this file whole: it may quote values, so a person is told reason and field, and of a Secret nothing more.
+//! leaves this file whole: `words` says what of it a person is told.
 
 use std::time::Duration;
 
+use countersign_ledger::identity::ObjectId;
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::client::{Answer, Unanswered};
+use super::words;
 
 /// When to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,32 +39,32 @@ pub struct Problem {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Status {
-    reason: Option<String>,
-    message: Option<String>,
-    details: Option<Details>,
+pub(super) struct Status {
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+    pub(super) details: Option<Details>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Details {
-    kind: Option<String>,
-    name: Option<String>,
-    causes: Option<Vec<Cause>>,
+pub(super) struct Details {
+    pub(super) kind: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) causes: Option<Vec<Cause>>,
     retry_after_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Cause {
-    reason: Option<String>,
-    message: Option<String>,
-    field: Option<String>,
+pub(super) struct Cause {
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+    pub(super) field: Option<String>,
 }
 
-/// The problem in an answer that is not 2xx. `secret` keeps everything but reason and field inside.
+/// The problem in an answer about `id` that is not 2xx.
 #[must_use]
-pub fn problem(answer: &Answer, secret: bool) -> Problem {
+pub fn problem(answer: &Answer, id: &ObjectId) -> Problem {
     let status: Status = serde_json::from_slice(&answer.body).unwrap_or_default();
     let reason = status
         .reason
@@ -107,7 +109,7 @@ pub fn problem(answer: &Answer, secret: bool) -> Problem {
     };
     Problem {
         code,
-        text: text(&reason, &status, secret),
+        text: words::text(&reason, &status, id),
         retry,
     }
 }
@@ -143,7 +145,7 @@ pub fn is_pushback(answer: &Result<Answer, Unanswered>) -> bool {
     }
 }
 
-fn missing_namespace(status: &Status) -> bool {
+pub(super) fn missing_namespace(status: &Status) -> bool {
     status
         .details
         .as_ref()
@@ -161,107 +163,48 @@ fn mentions(status: &Status, words: &str) -> bool {
         .any(|message| message.contains(words))
 }
 
-fn text(reason: &str, status: &Status, secret: bool) -> String {
-    let mut parts = Vec::new();
-    for cause in status
-        .details
-        .iter()
-        .flat_map(|details| details.causes.iter().flatten())
+/// What an answer says about the API server itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing bad.
+    None,
+    /// It failed by itself.
+    Failed,
+    /// Its store takes no more writes, but does take deletions.
+    StoreFull,
+}
+
+/// Whether the API server itself is in trouble, by one answer; a webhook or an API service that is down is not it.
+#[must_use]
+pub fn trouble(answer: &Answer) -> Trouble {
+    if !answer.status.is_server_error() || answer.status == StatusCode::NOT_IMPLEMENTED {
+        return Trouble::None;
+    }
+    let Ok(status) = serde_json::from_slice::<Status>(&answer.body) else {
+        return Trouble::None; // a proxy's words, not those of the API server
+    };
+    if mentions(&status, "database space exceeded") {
+        Trouble::StoreFull
+    } else if mentions(&status, "failed calling webhook") || mentions(&status, "conversion webhook")
     {
-        let why = cause
-            .message
-            .as_deref()
-            .map(without_values)
-            .filter(|_| !secret);
-        match (
-            cause.field.as_deref().filter(|field| !field.is_empty()),
-            why,
-        ) {
-            (Some(field), Some(why)) => parts.push(format!("{field}: {why}")),
-            (Some(field), None) => {
-                parts.push(format!(
-                    "{field}: {}",
-                    cause.reason.as_deref().unwrap_or("refused")
-                ));
-            }
-            (None, Some(why)) if !why.is_empty() => parts.push(why),
-            (None, _) => {}
-        }
-    }
-    if let Some(webhook) = status.message.as_deref().and_then(webhook) {
-        parts.push(format!("webhook {webhook}"));
-    } else if parts.is_empty() && !secret {
-        parts.extend(status.message.as_deref().map(without_values));
-    }
-    if let (true, Some(name)) = (
-        missing_namespace(status),
-        status.details.as_ref().and_then(|d| d.name.as_deref()),
-    ) {
-        parts = vec![format!("namespace {name}")];
-    }
-    if parts.is_empty() {
-        reason.to_owned()
+        Trouble::None
     } else {
-        format!("{reason}: {}", parts.join("; "))
+        Trouble::Failed
     }
-}
-
-/// The name in `failed calling webhook "name"`.
-fn webhook(message: &str) -> Option<&str> {
-    let rest = message.split_once("failed calling webhook \"")?.1;
-    rest.split_once('"').map(|(name, _)| name)
-}
-
-/// A message less the values that it quotes: `Invalid value: "x": must be …` keeps only what must be.
-fn without_values(message: &str) -> String {
-    let mut out = String::new();
-    let mut rest = message;
-    while let Some(at) = [
-        "Invalid value: ",
-        "Duplicate value: ",
-        "Unsupported value: ",
-    ]
-    .iter()
-    .filter_map(|marker| rest.find(marker).map(|at| at + marker.len()))
-    .min()
-    {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let end = if rest.starts_with('"') {
-            quoted(rest)
-        } else {
-            rest.find(": ").unwrap_or(rest.len())
-        };
-        out.push('…');
-        rest = &rest[end..];
-    }
-    out.push_str(rest);
-    if out.chars().count() > TEXT_MAX {
-        out.chars().take(TEXT_MAX).chain(['…']).collect()
-    } else {
-        out
-    }
-}
-
-/// Characters of one message that a person is shown.
-const TEXT_MAX: usize = 400;
-
-/// Length of the quoted string that `text` starts with, quotes included.
-fn quoted(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, character) in text.char_indices().skip(1) {
-        match character {
-            '\\' if !escaped => escaped = true,
-            '"' if !escaped => return at + 1,
-            _ => escaped = false,
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn id() -> ObjectId {
+        ObjectId {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: "a".into(),
+            name: "a".into(),
+        }
+    }
 
     fn answer(status: u16, body: serde_json::Value) -> Answer {
         Answer {
@@ -279,48 +222,13 @@ mod tests {
                 serde_json::json!({"reason": "Invalid", "message": "x", "details": {"causes": [
                 {"reason": "FieldValueInvalid", "field": "spec.selector", "message": "Invalid value: {\"a\":\"b\"}: field is immutable"}]}}),
             ),
-            false,
+            &id(),
         );
         assert_eq!(
             (problem.code, problem.retry),
             ("IMMUTABLE_FIELD", Retry::Never)
         );
         assert!(problem.text.contains("spec.selector"), "{}", problem.text);
-    }
-
-    #[test]
-    fn a_secrets_values_are_never_quoted() {
-        for secret in [true, false] {
-            let problem = problem(
-                &answer(
-                    422,
-                    serde_json::json!({"reason": "Invalid", "message": "Secret \"a\" is invalid: data[k]: Invalid value: \"canary\": no", "details": {"causes": [
-                    {"reason": "FieldValueInvalid", "field": "data[k]", "message": "Invalid value: \"can\\\"ary\": must be small"}]}}),
-                ),
-                secret,
-            );
-            assert!(!problem.text.contains("ary"), "{}", problem.text);
-            assert!(problem.text.contains("data[k]"));
-        }
-    }
-
-    #[test]
-    fn every_cause_is_named_at_once() {
-        let problem = problem(
-            &answer(
-                422,
-                serde_json::json!({"reason": "Invalid", "details": {"causes": [
-                {"reason": "FieldValueRequired", "field": "spec.a", "message": "Required value"},
-                {"reason": "FieldValueInvalid", "field": "spec.b", "message": "Invalid value: 7: must be 1"}]}}),
-            ),
-            false,
-        );
-        assert!(
-            problem.text.contains("spec.a")
-                && problem.text.contains("spec.b: Invalid value: …: must be 1"),
-            "{}",
-            problem.text
-        );
     }
 
     #[test]
@@ -336,25 +244,46 @@ mod tests {
             (400, "BAD_REQUEST", Retry::Never),
             (413, "TOO_LARGE", Retry::Never),
         ] {
-            let problem = problem(&answer(status, serde_json::json!({})), false);
+            let problem = problem(&answer(status, serde_json::json!({})), &id());
             assert_eq!((problem.code, problem.retry), (code, retry), "{status}");
         }
     }
 
     #[test]
-    fn a_webhook_that_is_down_is_named() {
-        let problem = problem(
-            &answer(
+    fn only_the_api_servers_own_failures_are_its_trouble() {
+        let status = |message: &str| serde_json::json!({"kind": "Status", "message": message});
+        for (code, body, trouble_is) in [
+            (
                 500,
-                serde_json::json!({"reason": "InternalError", "message": "Internal error occurred: failed calling webhook \"x.example.org\": dial tcp"}),
+                status("etcdserver: mvcc: database space exceeded"),
+                Trouble::StoreFull,
             ),
-            false,
-        );
-        assert_eq!(problem.code, "BLOCKED_BY_WEBHOOK");
-        assert!(
-            problem.text.contains("webhook x.example.org"),
-            "{}",
-            problem.text
-        );
+            (500, status("etcdserver: leader changed"), Trouble::Failed),
+            (
+                504,
+                status("Timeout: request did not complete"),
+                Trouble::Failed,
+            ),
+            (
+                500,
+                status("Internal error occurred: failed calling webhook \"x\""),
+                Trouble::None,
+            ),
+            (
+                500,
+                status("conversion webhook for a failed"),
+                Trouble::None,
+            ),
+            (503, serde_json::json!("service unavailable"), Trouble::None),
+            (501, status("x"), Trouble::None),
+            (429, status("too many"), Trouble::None),
+            (200, serde_json::json!({}), Trouble::None),
+        ] {
+            assert_eq!(
+                trouble(&answer(code, body.clone())),
+                trouble_is,
+                "{code} {body}"
+            );
+        }
     }
 }

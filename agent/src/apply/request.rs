@@ -37,7 +37,6 @@ pub struct Written {
 /// # Cancel safety
 /// May be dropped: an apply is whole or not at all, and an equal one changes nothing.
 pub async fn apply(api: &ApiServer, kinds: &Kinds, id: &ObjectId, json: Bytes) -> Written {
-    let secret = is_secret(id);
     let path = match path(kinds, id, &json) {
         Ok(path) => path,
         Err(problem) => {
@@ -61,7 +60,7 @@ pub async fn apply(api: &ApiServer, kinds: &Kinds, id: &ObjectId, json: Bytes) -
         .await;
     let took = started.elapsed();
     let pushback = outcome::is_pushback(&answer);
-    let (result, metadata) = judge(answer, secret);
+    let (result, metadata) = judge(answer, id);
     Written {
         result,
         took,
@@ -70,7 +69,7 @@ pub async fn apply(api: &ApiServer, kinds: &Kinds, id: &ObjectId, json: Bytes) -
     }
 }
 
-fn judge(answer: Result<Answer, Unanswered>, secret: bool) -> (Result<Seen, Problem>, Bytes) {
+fn judge(answer: Result<Answer, Unanswered>, id: &ObjectId) -> (Result<Seen, Problem>, Bytes) {
     match answer {
         Ok(answer) if answer.status.is_success() => {
             match ownership::meta(&answer.body).map(|meta| meta.seen()) {
@@ -88,7 +87,7 @@ fn judge(answer: Result<Answer, Unanswered>, secret: bool) -> (Result<Seen, Prob
                 }
             }
         }
-        Ok(answer) => (Err(outcome::problem(&answer, secret)), Bytes::new()),
+        Ok(answer) => (Err(outcome::problem(&answer, id)), Bytes::new()),
         Err(error) => (Err(outcome::unanswered(&error)), Bytes::new()),
     }
 }
@@ -111,7 +110,7 @@ pub async fn get(
     match answer.status {
         status if status.is_success() => Ok(Some(answer.body)),
         http::StatusCode::NOT_FOUND => Ok(None),
-        _ => Err(outcome::problem(&answer, is_secret(id))),
+        _ => Err(outcome::problem(&answer, id)),
     }
 }
 

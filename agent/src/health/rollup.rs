@@ -68,6 +68,8 @@ pub fn apps(world: &World, waits: &BTreeMap<Arc<str>, String>) -> BTreeMap<Arc<s
             }
             Sync::ArgoTracked => Some((8, format!("{id}: ARGO_TRACKED: Argo CD tracks it"))),
             Sync::Contested => Some((7, format!("{id}: CONTESTED: {rival} keeps changing it"))),
+            // What is not written because its app waits says nothing; what it waits for does.
+            Sync::Pending if waits.contains_key(&want.app) => None,
             Sync::Pending | Sync::Synced | Sync::Drifted => (health.status > Status::Suspended)
                 .then(|| {
                     let why = health.message.as_deref().unwrap_or(health.status.word());
@@ -185,6 +187,13 @@ mod tests {
             cluster(&apps),
             (Status::Degraded, format!("cart: {}: because", id("c")))
         );
+    }
+
+    #[test]
+    fn an_app_that_waits_names_what_it_waits_for_and_not_what_is_missing_for_it() {
+        let world = world(&[("cart", "a", Status::Missing)]);
+        let waits = [("cart".into(), "waits for app db".to_owned())].into();
+        assert_eq!(apps(&world, &waits)["cart"].message, "waits for app db");
     }
 
     #[test]

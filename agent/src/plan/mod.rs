@@ -1,10 +1,12 @@
 //! What a cluster shall run, what we applied, what is there: what is to be done?
 //!
 //! Pure: [`plan`] takes values and returns a [`Plan`] that can be printed, compared and refused; `sync` carries it
-//! out. Read this file, then `waves` (what comes first), `prune` (what goes) and `consent` (what is left alone).
+//! out. Read this file, then `waves` (what comes first), `prune` (what goes), `consent` (what is left alone) and `rails`
+//! (what this agent does not let itself be told).
 
 pub mod consent;
 pub mod prune;
+pub mod rails;
 pub mod waves;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::secret::Commitment;
 
+use rails::{Breach, Rails};
 use waves::Wave;
 
 /// One object that a cluster shall run.
@@ -83,6 +86,8 @@ pub struct Plan {
     pub refused: Vec<(Arc<ObjectId>, consent::Refused)>,
     /// Tombstones that only a look can settle: not in the inventory.
     pub unknown: Vec<Arc<ObjectId>>,
+    /// Tombstones that are not carried out: a guard rail stands in the way.
+    pub kept: Vec<(Arc<ObjectId>, Breach)>,
 }
 
 /// One app's part of a plan.
@@ -120,9 +125,9 @@ impl Plan {
     }
 }
 
-/// What is to be done to get from `live` to `desired`.
+/// What is to be done to get from `live` to `desired`, within `rails`.
 #[must_use]
-pub fn plan(desired: &Desired, live: &dyn Fn(&ObjectId) -> Live) -> Plan {
+pub fn plan(desired: &Desired, live: &dyn Fn(&ObjectId) -> Live, rails: &Rails) -> Plan {
     let mut out = Plan {
         generation: desired.generation,
         ..Plan::default()
@@ -130,7 +135,7 @@ pub fn plan(desired: &Desired, live: &dyn Fn(&ObjectId) -> Live) -> Plan {
     let mut write = Vec::new();
     for (id, want) in &desired.objects {
         let now = live(id);
-        match consent::consent(&now) {
+        match consent::consent(id, &now, rails) {
             Err(refused) => out.refused.push((Arc::clone(id), refused)),
             Ok(()) if now.applied == Some(want.blob) => {}
             Ok(()) => write.push(id),
@@ -143,8 +148,10 @@ pub fn plan(desired: &Desired, live: &dyn Fn(&ObjectId) -> Live) -> Plan {
         .filter(|id| waves::is_first(id) && write.contains(id))
         .cloned()
         .collect();
-    let mut by_app = waves::waves(desired, &|id| write.contains(id));
-    let mut pruned = prune::prune(desired, live, &mut out);
+    let mut by_app = waves::waves(desired, &|id| write.contains(id), &|id| {
+        rails.check(id).is_ok()
+    });
+    let mut pruned = prune::prune(desired, live, rails, &mut out);
     for app in desired.apps.values() {
         out.apps.push(AppPlan {
             name: Arc::clone(&app.name),
@@ -185,6 +192,9 @@ impl std::fmt::Display for Plan {
         }
         for id in &self.unknown {
             writeln!(f, "look {id}")?;
+        }
+        for (id, breach) in &self.kept {
+            writeln!(f, "keep {id}: {breach}")?;
         }
         Ok(())
     }

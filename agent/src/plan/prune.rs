@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use countersign_ledger::identity::ObjectId;
 
+use super::rails::{Breach, Rails};
 use super::{Desired, Live, Plan, waves};
 
-/// Each app's deletions in order: workloads, then what guards them, namespaces, CRDs last.
+/// Each app's deletions in order: workloads, then what guards them, namespaces, CRDs last. A state that deletes more
+/// than it may deletes nothing: which of them it should have been nobody knows.
 pub(super) fn prune(
     desired: &Desired,
     live: &dyn Fn(&ObjectId) -> Live,
+    rails: &Rails,
     plan: &mut Plan,
 ) -> BTreeMap<Arc<str>, Vec<Arc<ObjectId>>> {
     let mut out: BTreeMap<Arc<str>, Vec<Arc<ObjectId>>> = BTreeMap::new();
@@ -21,10 +24,19 @@ pub(super) fn prune(
         if desired.objects.contains_key(id) {
             continue; // wanted again: a statement with both never deletes
         }
-        if live(id).uid.is_some() {
+        if let Err(breach) = rails.check(id) {
+            plan.kept.push((Arc::clone(id), breach));
+        } else if live(id).uid.is_some() {
             out.entry(Arc::clone(app)).or_default().push(Arc::clone(id));
         } else {
             plan.unknown.push(Arc::clone(id));
+        }
+    }
+    let count = out.values().map(Vec::len).sum();
+    if count > rails.deletes_max {
+        let max = rails.deletes_max;
+        for id in std::mem::take(&mut out).into_values().flatten() {
+            plan.kept.push((id, Breach::Deletes { count, max }));
         }
     }
     for ids in out.values_mut() {

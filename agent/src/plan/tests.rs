@@ -71,10 +71,13 @@ fn live(text: &str) -> HashMap<Arc<ObjectId>, Live> {
 }
 
 fn check(desired_text: &str, live_text: &str, want: &str) {
+    check_within(&Rails::default(), desired_text, live_text, want);
+}
+
+fn check_within(rails: &Rails, desired_text: &str, live_text: &str, want: &str) {
     let live = live(live_text);
-    let plan = plan(&desired(desired_text), &|id| {
-        live.get(id).cloned().unwrap_or_default()
-    });
+    let live = |id: &ObjectId| live.get(id).cloned().unwrap_or_default();
+    let plan = plan(&desired(desired_text), &live, rails);
     let got: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
     let want: Vec<String> = want
         .lines()
@@ -149,6 +152,50 @@ fn what_argo_cd_tracks_is_left_alone() {
 }
 
 #[test]
+fn what_a_guard_rail_keeps_out_is_left_alone_and_holds_up_nobody() {
+    let rails = Rails {
+        deny: vec!["Secret".parse().unwrap()],
+        ..Rails::default()
+    };
+    let state = "cart 0 Secret s 1\ncart 1 ConfigMap a 1\n- cart Secret old";
+    let kept = id("Secret", "old");
+    check_within(
+        &rails,
+        state,
+        "Secret old 1",
+        &format!(
+            "cart wave 1: {}
+             leave {}: GUARD_RAIL
+             keep {kept}: --deny-kinds denies Secret",
+            id("ConfigMap", "a"),
+            id("Secret", "s")
+        ),
+    );
+    let plan = plan(&desired(state), &|_| Live::default(), &rails);
+    assert!(plan.apps[0].waves[0].all.is_empty());
+}
+
+#[test]
+fn a_state_that_deletes_more_than_it_may_deletes_nothing() {
+    let rails = Rails {
+        deletes_max: 1,
+        ..Rails::default()
+    };
+    let text = "the state deletes 2 objects, --max-deletes-per-state is 1: none is deleted";
+    check_within(
+        &rails,
+        "- cart ConfigMap a\n- shop ConfigMap b\n- shop ConfigMap gone",
+        "ConfigMap a 1\nConfigMap b 1",
+        &format!(
+            "look {}\nkeep {}: {text}\nkeep {}: {text}",
+            id("ConfigMap", "gone"),
+            id("ConfigMap", "a"),
+            id("ConfigMap", "b")
+        ),
+    );
+}
+
+#[test]
 fn workloads_go_before_policies_namespaces_and_crds() {
     let ids = [
         id("apps/Deployment", "a"),
@@ -175,7 +222,7 @@ fn apps_that_wait_for_each_other_or_for_nobody_here_do_not_wait() {
     desired.apps.get_mut("a").unwrap().depends_on = vec!["b".into()];
     desired.apps.get_mut("b").unwrap().depends_on =
         vec!["a".into(), "c".into(), "elsewhere".into()];
-    let plan = plan(&desired, &|_| Live::default());
+    let plan = plan(&desired, &|_| Live::default(), &Rails::default());
     let after = |name: &str| {
         plan.apps
             .iter()
@@ -212,7 +259,7 @@ proptest! {
             (id_of(n), Live { applied: known.then(|| digest(&blob.to_string())), uid: known.then(|| "u".into()), argo })
         }).collect();
         let at = |id: &ObjectId| live.get(id).cloned().unwrap_or_default();
-        let plan = plan(&desired, &at);
+        let plan = plan(&desired, &at, &Rails::default());
         for id in plan.apps.iter().flat_map(|app| &app.prune) {
             prop_assert!(desired.tombstones.contains_key(id) && !desired.objects.contains_key(id) && at(id).uid.is_some());
         }

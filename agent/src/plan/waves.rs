@@ -16,7 +16,7 @@ pub struct Wave {
     pub number: i32,
     /// To write now.
     pub apply: Vec<Arc<ObjectId>>,
-    /// The whole wave, what needs no write included.
+    /// The whole wave, what needs no write included, what a guard rail keeps out not.
     pub all: Vec<Arc<ObjectId>>,
 }
 
@@ -36,6 +36,7 @@ pub fn is_crd(id: &ObjectId) -> bool {
 pub(super) fn waves(
     desired: &Desired,
     writes: &dyn Fn(&Arc<ObjectId>) -> bool,
+    allowed: &dyn Fn(&ObjectId) -> bool,
 ) -> BTreeMap<Arc<str>, Vec<Wave>> {
     let mut apps: BTreeMap<Arc<str>, BTreeMap<i32, Wave>> = BTreeMap::new();
     for (id, want) in &desired.objects {
@@ -48,6 +49,9 @@ pub(super) fn waves(
                 apply: Vec::new(),
                 all: Vec::new(),
             });
+        if !allowed(id) {
+            continue; // it holds nobody up
+        }
         wave.all.push(Arc::clone(id));
         if !is_first(id) && writes(id) {
             wave.apply.push(Arc::clone(id));

@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use countersign_ledger::digest::Digest;
+use countersign_proto::agent::v1 as proto;
 use countersign_proto::agent::v1::agents_client::AgentsClient;
 use countersign_proto::limits;
+use rustls::client::danger::ServerCertVerifier;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::tls::PinnedCa;
+use super::tls::{PinnedCa, Presented, Witness};
 
 /// How long a connection may take to open.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -48,6 +51,14 @@ pub enum HubFault {
     OddCertificate,
 }
 
+impl HubFault {
+    /// The hub does not take the certificate.
+    #[must_use]
+    pub fn is_unauthenticated(&self) -> bool {
+        matches!(self, Self::Status { code, .. } if *code == tonic::Code::Unauthenticated)
+    }
+}
+
 impl From<tonic::Status> for HubFault {
     fn from(status: tonic::Status) -> Self {
         Self::Status {
@@ -74,9 +85,10 @@ impl Hub {
         }
     }
 
-    /// A newer trust root names another CA.
-    pub fn pin(&self, ca: Digest) {
-        *self.ca.lock().unwrap_or_else(PoisonError::into_inner) = ca;
+    /// A newer trust root names this CA; whether it is another one than before.
+    pub fn pin(&self, ca: Digest) -> bool {
+        let mut pinned = self.ca.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *pinned, ca) != ca
     }
 
     /// Connects, with the client certificate and key (PEM) where there is one.
@@ -84,34 +96,65 @@ impl Hub {
     /// # Errors
     /// [`HubFault::Unreachable`].
     pub async fn channel(&self, identity: Option<(&str, &str)>) -> Result<Channel, HubFault> {
-        let unreachable = |error: tonic::transport::Error| {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                text.push_str(": ");
-                text.push_str(&cause.to_string());
-                source = cause.source();
-            }
-            HubFault::Unreachable(text)
-        };
         let ca = *self.ca.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tls = ClientTlsConfig::new();
         if let Some((certificate, key)) = identity {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }
-        Endpoint::from_shared(self.url.clone())
-            .map_err(unreachable)?
-            .connect_timeout(CONNECT_MAX)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tls_config_with_verifier(tls, Arc::new(PinnedCa::new(ca)))
-            .map_err(unreachable)?
-            .connect()
-            .await
-            .map_err(unreachable)
+        open(&self.url, tls, Arc::new(PinnedCa::new(ca))).await
     }
+
+    /// Asks for the trust roots above a version although the hub did not prove itself: they prove themselves. What it
+    /// presented comes with them, to be judged by them.
+    ///
+    /// # Errors
+    /// [`HubFault`].
+    pub async fn roots_unproven(
+        &self,
+        above_version: u64,
+    ) -> Result<(Vec<Bytes>, Presented), HubFault> {
+        let witness = Arc::new(Witness::default());
+        let verifier = Arc::clone(&witness);
+        let channel = open(&self.url, ClientTlsConfig::new(), verifier).await?;
+        let response = client(channel)
+            .trust_roots(proto::TrustRootsRequest { above_version })
+            .await?
+            .into_inner();
+        let presented = witness
+            .presented()
+            .ok_or_else(|| HubFault::Unreachable("the hub presented no certificate".to_owned()))?;
+        Ok((response.trust_roots, presented))
+    }
+}
+
+async fn open(
+    url: &str,
+    tls: ClientTlsConfig,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Channel, HubFault> {
+    Endpoint::from_shared(url.to_owned())
+        .map_err(unreachable)?
+        .connect_timeout(CONNECT_MAX)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tls_config_with_verifier(tls, verifier)
+        .map_err(unreachable)?
+        .connect()
+        .await
+        .map_err(unreachable)
+}
+
+fn unreachable(error: tonic::transport::Error) -> HubFault {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    HubFault::Unreachable(text)
 }
 
 /// The client on a channel, with the wire's limits.
@@ -121,60 +164,4 @@ pub fn client(channel: Channel) -> Client {
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(limits::HEAD_BYTES_MAX)
         .max_encoding_message_size(limits::REPORT_BYTES_MAX)
-}
-
-/// A client certificate and its time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// Chain as PEM.
-    pub pem: String,
-    /// Seconds since 1970 from which it is valid.
-    pub from: i64,
-    /// Seconds since 1970 until which it is valid.
-    pub until: i64,
-}
-
-impl Certificate {
-    /// Reads the first certificate of a PEM text.
-    #[must_use]
-    pub fn read(pem: &str) -> Option<Self> {
-        let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
-        let certificate = block.parse_x509().ok()?;
-        let validity = certificate.validity();
-        Some(Self {
-            pem: pem.to_owned(),
-            from: validity.not_before.timestamp(),
-            until: validity.not_after.timestamp(),
-        })
-    }
-
-    /// How long until it should be renewed: at two thirds of its life; zero when that is past, or when a clock that
-    /// jumped makes it lie in the future.
-    #[must_use]
-    pub fn due_in(&self, now: i64) -> Duration {
-        const SKEW: i64 = 600;
-        let due = self.from + (self.until - self.from) / 3 * 2;
-        if now + SKEW < self.from {
-            return Duration::ZERO;
-        }
-        Duration::from_secs(u64::try_from(due - now).unwrap_or(0))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
-        let certificate = Certificate {
-            pem: String::new(),
-            from: 1_000,
-            until: 4_000,
-        };
-        assert_eq!(certificate.due_in(1_000), Duration::from_secs(2_000));
-        assert_eq!(certificate.due_in(3_000), Duration::ZERO);
-        assert_eq!(certificate.due_in(9_000), Duration::ZERO);
-        assert_eq!(certificate.due_in(0), Duration::ZERO);
-    }
 }

@@ -1,7 +1,7 @@
 //! TLS to the hub: the server's chain must end in the one CA whose fingerprint stands in the trust root. No other root
 //! counts, neither the system's nor anybody's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_ledger::digest::Digest;
 use rustls::client::WebPkiServerVerifier;
@@ -86,6 +86,103 @@ impl ServerCertVerifier for PinnedCa {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// What a server presented.
+#[derive(Debug, Clone)]
+pub struct Presented {
+    leaf: CertificateDer<'static>,
+    others: Vec<CertificateDer<'static>>,
+    name: ServerName<'static>,
+    now: UnixTime,
+}
+
+impl Presented {
+    /// Whether it stands under the CA of this fingerprint.
+    #[must_use]
+    pub fn is_of(&self, ca: Digest) -> bool {
+        PinnedCa::new(ca)
+            .verify_server_cert(&self.leaf, &self.others, &self.name, &[], self.now)
+            .is_ok()
+    }
+}
+
+/// Accepts any server that holds the key of what it presents, and remembers that. Only for what proves itself.
+#[derive(Debug)]
+pub struct Witness {
+    presented: Mutex<Option<Presented>>,
+    signatures: PinnedCa,
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        Self {
+            presented: Mutex::default(),
+            // Asked about signatures alone, which need no CA.
+            signatures: PinnedCa::new(Digest::default()),
+        }
+    }
+}
+
+impl Witness {
+    /// What the server presented; none before the handshake.
+    #[must_use]
+    pub fn presented(&self) -> Option<Presented> {
+        self.presented
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let presented = Presented {
+            leaf: end_entity.clone().into_owned(),
+            others: intermediates
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+            name: server_name.to_owned(),
+            now,
+        };
+        *self
+            .presented
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(presented);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.supported_verify_schemes()
     }
 }
 

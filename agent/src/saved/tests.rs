@@ -1,4 +1,10 @@
+use std::collections::HashMap;
+
 use super::*;
+use crate::watch::drift::Expected;
+use crate::watch::ownership::Mark;
+use crate::world::Held;
+use countersign_ledger::identity::ObjectId;
 
 fn id(name: &str) -> ObjectId {
     ObjectId {

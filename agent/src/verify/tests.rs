@@ -182,7 +182,7 @@ fn a_state_is_complete_only_with_every_blob_checked() {
             .map(|section| section.bytes().to_vec())
             .chain([manifest.apps_bytes().to_vec()])
             .collect();
-        Assembled::new(sections, None, |digest| {
+        Assembled::new(sections, |digest| {
             parts.iter().find(|part| Digest::of(part) == *digest)
         })
         .unwrap()

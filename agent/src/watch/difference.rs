@@ -105,6 +105,21 @@ pub fn patch(desired: &Value, found: &Value) -> Option<String> {
     }
 }
 
+/// The patch as it is told: what looks like a secret is masked; empty when they agree.
+#[must_use]
+pub fn told(desired: &Value, found: &Value) -> String {
+    let cut = project(desired, found);
+    let patch = json_patch::diff(desired, &cut);
+    if patch.0.is_empty() {
+        return String::new();
+    }
+    let Ok(mut patch) = serde_json::to_value(patch) else {
+        return String::new();
+    };
+    super::mask::operations(&mut patch, desired, &cut);
+    patch.to_string()
+}
+
 /// The paths that an entry's `fieldsV1` owns, as `.spec.replicas` and `.spec.containers[name="a"].image`.
 #[must_use]
 pub fn paths(fields: &str) -> BTreeSet<String> {

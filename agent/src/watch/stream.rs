@@ -48,6 +48,8 @@ pub enum Ended {
     Unknown,
     /// The API server knows no streaming lists.
     NoStreamingLists,
+    /// The API server's revision went back: list again.
+    WentBack,
     /// The kind is gone, or may not be watched.
     Refused(StatusCode),
     /// It broke: go on after a pause.
@@ -168,6 +170,27 @@ fn refused(answer: &Answer, listing: bool) -> Ended {
         | StatusCode::METHOD_NOT_ALLOWED => Ended::Refused(answer.status),
         status => Ended::Broken(format!("the API server answered {status}")),
     }
+}
+
+/// The revision that the store stands at now: a watch from a newer one would stay silent until it is reached again.
+///
+/// # Errors
+/// Why it could not be read.
+pub async fn revision(api: &ApiServer, collection: &str) -> Result<u64, Ended> {
+    let path = format!("{collection}?limit=1&labelSelector={APP_LABEL}");
+    let answer = api
+        .get(&path, client::METADATA_LIST)
+        .await
+        .map_err(|error| Ended::Broken(error.to_string()))?;
+    if !answer.status.is_success() {
+        return Err(refused(&answer, false));
+    }
+    let page: Page<'_> = serde_json::from_slice(&answer.body)
+        .map_err(|_| Ended::Broken("a page is no list".to_owned()))?;
+    let version = page.metadata.resource_version.unwrap_or_default();
+    version
+        .parse()
+        .map_err(|_| Ended::Broken("a list without revision".to_owned()))
 }
 
 /// The list in pages, each object handed to `each`; the resourceVersion to watch from.

@@ -1,7 +1,10 @@
 use super::*;
 use crate::apply::outcome::Retry;
 use crate::plan::{App, Want};
+use crate::watch::drift::What;
 use crate::watch::ownership::Mark;
+use crate::watch::ownership::Seen;
+use countersign_ledger::digest::Digest;
 use std::time::Duration;
 
 fn id() -> Arc<ObjectId> {
@@ -172,6 +175,15 @@ fn a_fight_is_yielded_and_shown() {
         matches!(last, Effect::HealAt(..) | Effect::Nothing),
         "{last:?}"
     );
+
+    // Git says something else about it: a person has looked, so it is written at once again.
+    let mut desired = (**world.desired()).clone();
+    desired.generation += 1;
+    if let Some(want) = desired.objects.get_mut(&id()) {
+        want.blob = Digest::of(b"other bytes");
+    }
+    world.adopt(Arc::new(desired));
+    assert_eq!(world.get(&id()).unwrap().sync, Sync::Pending);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `countersign lint`: every mistake in a fleet's files, with file, line and field.
 
-use countersign_fleet::mistake::Mistake;
-use serde_json::json;
+use countersign_fleet::mistake::{Mistake, Place, Problem};
+use countersign_fleet::model::Fleet;
+use countersign_health::rules::{Rules, from_json};
+use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::local::{FleetArgs, Local};
@@ -32,15 +34,56 @@ pub struct LintArgs {
 /// Runs the command.
 pub fn run(args: &LintArgs) -> Result<(), Failure> {
     let local = Local::open(&args.fleet.repo, args.revision.as_deref())?;
+    let mut mistakes = local.mistakes;
+    mistakes.extend(expressions(&local.fleet));
+    mistakes.sort();
     let out = &mut std::io::stdout();
     match args.output {
-        Form::Table => write(out, &text(&local.mistakes))?,
-        form => write_value(form, &value(&local.mistakes), out)?,
+        Form::Table => write(out, &text(&mistakes))?,
+        form => write_value(form, &value(&mistakes), out)?,
     }
-    match local.mistakes.len() {
+    match mistakes.len() {
         0 => Ok(()),
         1 => Err(Failure::Negative("1 mistake".to_owned())),
         n => Err(Failure::Negative(format!("{n} mistakes"))),
+    }
+}
+
+/// Mistakes in the expressions of health rules: only an agent, and whoever compiles them before, sees those.
+fn expressions(fleet: &Fleet) -> Vec<Mistake> {
+    let of_fleet = fleet
+        .health_rules
+        .values()
+        .map(|at| (&at.place, at.field.clone(), &at.rule));
+    let of_apps = fleet.apps.values().flat_map(|app| {
+        let rules = app.health_rules.iter().enumerate();
+        rules.map(|(n, rule)| (&app.place, format!("spec.healthRules[{n}]"), rule))
+    });
+    of_fleet
+        .chain(of_apps)
+        .flat_map(|(place, field, rule)| compiled(place, &field, rule))
+        .collect()
+}
+
+fn compiled(place: &Place, field: &str, rule: &Value) -> Vec<Mistake> {
+    let mistake = |field: String, problem: String| Mistake {
+        file: place.file.clone(),
+        line: place.line,
+        field,
+        problem: Problem::Other(problem),
+    };
+    match from_json(std::slice::from_ref(rule)) {
+        Ok(rules) => Rules::compile(&rules)
+            .1
+            .into_iter()
+            .map(|wrong| {
+                mistake(
+                    format!("{field}.{}", wrong.field),
+                    wrong.problem.to_string(),
+                )
+            })
+            .collect(),
+        Err(error) => vec![mistake(field.to_owned(), error.to_string())],
     }
 }
 
@@ -102,6 +145,29 @@ mod tests {
         ));
         assert!(!text.contains('\u{1b}'), "names can't steer the terminal");
         assert_eq!(value(&mistakes)[0]["file"], "clusters/app.yaml");
+    }
+
+    #[test]
+    fn an_expression_of_a_health_rule_is_compiled() {
+        let dir = repository(
+            "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata: {name: a}\nspec:\n  source: {path: clusters/one}\n  healthRules: [{kind: Pod, checks: [{status: Healthy, when: now() > self.x}]}]\n",
+        );
+        let health = dir.path().join("policies/health");
+        std::fs::create_dir_all(&health).unwrap();
+        std::fs::write(
+            health.join("a.yaml"),
+            "apiVersion: countersign.dev/v1alpha1\nkind: HealthRules\nspec:\n  rules:\n    - {kind: Thing, checks: [{status: Healthy, when: self.}]}\n",
+        )
+        .unwrap();
+        assert_eq!(lint(&dir).0, Err(1));
+        let local = Local::open(dir.path(), None).unwrap();
+        let text = text(&expressions(&local.fleet));
+        for wanted in [
+            "policies/health/a.yaml:5: spec.rules[0].checks[0].when: ",
+            "spec.healthRules[0].checks[0].when: there is no function now",
+        ] {
+            assert!(text.contains(wanted), "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod diff;
 pub mod health;
 pub mod lint;
+pub mod lock;
 pub mod permit;
 pub mod render;
 pub mod status;

@@ -336,14 +336,15 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         if names.is_empty() {
             return Vec::new();
         }
-        let mut outside = BTreeMap::new();
-        for name in &names {
-            if let Some(app) = self.fleet.apps.get(name)
-                && let Some(fetched) = prepare::fetch(&self.desired.sources, app, self.fleet).await
-            {
-                outside.insert(name.clone(), fetched);
-            }
+        let mut asked = Vec::new();
+        for app in names.iter().filter_map(|name| self.fleet.apps.get(name)) {
+            asked.push(prepare::fetch(&self.desired.sources, app, self.fleet));
         }
+        let fetched: Vec<_> = stream::iter(asked)
+            .buffer_unordered(RENDERS_AT_ONCE)
+            .collect()
+            .await;
+        let mut outside: BTreeMap<String, _> = fetched.into_iter().flatten().collect();
         let versions = prepare::Versions {
             renderer: self.desired.renderer.version(),
             kubernetes: self.cluster.kubernetes.version.clone(),
@@ -355,6 +356,7 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         let task = tokio::task::spawn_blocking(move || {
             let look = prepare::Look {
                 tree: &tree,
+                lock: &fleet.lock,
                 cluster: &cluster,
                 versions: &versions,
                 cache: &cache,
@@ -426,7 +428,14 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                     .map_err(|failure| AppFailure::from(&failure));
                 outcome(set, fresh, None)
             }
-            Work::Traced { key, request } => {
+            Work::Traced {
+                key,
+                mut request,
+                wanted,
+            } => {
+                if let Err(failure) = wanted.bring(&self.desired.sources, &mut request).await {
+                    return outcome(Err(failure), false, None);
+                }
                 let rendered = self.ask(prepared.files.clone(), request).await;
                 let (set, traced) = cache.traced(key, self.tree.id(), rendered);
                 outcome(set, true, traced)

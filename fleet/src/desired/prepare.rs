@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
+use countersign_proto::limits::RENDERER_FRAME_BYTES_MAX;
 
 use super::cache::{Change, Key, Known, RenderCache};
 use super::reads::Reads;
@@ -11,13 +12,18 @@ use crate::load::is_manifest;
 use crate::model::{App, Cluster, Fleet, Render, Source};
 use crate::path::RepoPath;
 use crate::render::{Chart, Files, Helm, How, RenderRequest, Values};
-use crate::source::lock::{LockedArtifact, LockedChart, LockedRepository};
+use crate::source::dependency;
+use crate::source::lock::{
+    ChartPin, LOCK_FILE, Lock, LockedArtifact, LockedChart, LockedDependency, LockedRepository,
+};
 use crate::template::{fill, fill_map};
 use crate::tree::overlay::OverlayTree;
 use crate::tree::{SharedTree, Stat, TreeFault, TreeFiles};
 
 /// Most files of one plain app.
 const PLAIN_FILES_MAX: usize = 20_000;
+/// Bytes of all archives of one render: a frame to the renderer, less what else stands in it.
+const ARCHIVES_BYTES_MAX: usize = RENDERER_FRAME_BYTES_MAX - (4 << 20);
 /// Names of a kustomization's file.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Where another repository's chart is mounted beside the fleet's own files.
@@ -41,41 +47,86 @@ pub trait Sources: Send + Sync {
     ) -> impl Future<Output = Result<SharedTree, AppFailure>> + Send;
 }
 
-/// What came from elsewhere.
-pub(super) enum Outside {
-    Archive(String, Bytes),
-    Tree(SharedTree),
+/// The tree of another repository.
+pub(super) type Outside = Result<SharedTree, AppFailure>;
+
+fn not_locked(app: &App) -> AppFailure {
+    let why = "the source is not pinned in countersign.lock; run `countersign lock`";
+    AppFailure::new("LOCK_MISMATCH", why).at(app.place.file.to_string(), app.place.line)
 }
 
-pub(super) type Fetched = Result<Outside, AppFailure>;
-
-/// Fetches what an app needs from elsewhere; `None` if it needs nothing.
-pub(super) async fn fetch<S: Sources>(sources: &S, app: &App, fleet: &Fleet) -> Option<Fetched> {
-    let not_locked = || {
-        let why = "the source is not pinned in countersign.lock; run `countersign lock`";
-        AppFailure::new("LOCK_MISMATCH", why).at(app.place.file.to_string(), app.place.line)
+/// Fetches the repository that an app's files lie in; `None` if they lie in none. An archive is fetched only if what it
+/// renders to is not known.
+pub(super) async fn fetch<S: Sources>(
+    sources: &S,
+    app: &App,
+    fleet: &Fleet,
+) -> Option<(String, Outside)> {
+    let Source::Git(source) = &app.source else {
+        return None;
     };
-    Some(match &app.source {
-        Source::Path(_) | Source::ClusterFolder { .. } => return None,
-        Source::Helm(source) => match fleet.lock.chart(source) {
-            None => Err(not_locked()),
-            Some(pin) => sources
-                .chart(pin)
-                .await
-                .map(|archive| Outside::Archive(pin.digest.to_string(), archive)),
-        },
-        Source::Oci(source) => match fleet.lock.artifact(source) {
-            None => Err(not_locked()),
-            Some(pin) => sources
-                .artifact(pin)
-                .await
-                .map(|archive| Outside::Archive(pin.digest.to_string(), archive)),
-        },
-        Source::Git(source) => match fleet.lock.repository(source) {
-            None => Err(not_locked()),
-            Some(pin) => sources.repository(pin).await.map(Outside::Tree),
-        },
-    })
+    let fetched = match fleet.lock.repository(source) {
+        None => Err(not_locked(app)),
+        Some(pin) => sources.repository(pin).await,
+    };
+    Some((app.name.clone(), fetched))
+}
+
+/// Archives that a render needs, fetched just before it.
+#[derive(Default)]
+pub(super) struct Wanted {
+    chart: Option<ChartPin>,
+    dependencies: Vec<(String, ChartPin)>,
+}
+
+impl Wanted {
+    /// Names all of it, by digest.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, pin) in &self.dependencies {
+            text.push_str(&format!("{name}={}\n", pin.digest()));
+        }
+        if let Some(pin) = &self.chart {
+            text.push_str(&pin.digest().to_string());
+        }
+        text
+    }
+
+    /// Puts the archives into the request.
+    pub(super) async fn bring<S: Sources>(
+        self,
+        sources: &S,
+        request: &mut RenderRequest,
+    ) -> Result<(), AppFailure> {
+        let How::Helm(helm) = &mut request.how else {
+            return Ok(());
+        };
+        if let Some(pin) = &self.chart {
+            helm.chart = Chart::Archive(archive(sources, pin).await?);
+        }
+        for (name, pin) in self.dependencies {
+            let content = archive(sources, &pin).await?;
+            helm.dependencies.push((name, content));
+        }
+        let chart = match &helm.chart {
+            Chart::Archive(content) => content.len(),
+            Chart::Folder(_) => 0,
+        };
+        let all = helm.dependencies.iter().map(|(_, content)| content.len());
+        if chart + all.sum::<usize>() > ARCHIVES_BYTES_MAX {
+            let why =
+                format!("the chart's archives have more than {ARCHIVES_BYTES_MAX} bytes together");
+            return Err(AppFailure::new("SIZE_LIMIT", why));
+        }
+        Ok(())
+    }
+}
+
+async fn archive<S: Sources>(sources: &S, pin: &ChartPin) -> Result<Bytes, AppFailure> {
+    match pin {
+        ChartPin::Chart(pin) => sources.chart(pin).await,
+        ChartPin::Artifact(pin) => sources.artifact(pin).await,
+    }
 }
 
 /// What decides a render beside the app and its files.
@@ -105,12 +156,14 @@ pub(super) enum Work {
     Traced {
         key: Key,
         request: RenderRequest,
+        wanted: Wanted,
     },
 }
 
 /// Looks an app up in one tree.
 pub(super) struct Look<'a> {
     pub(super) tree: &'a SharedTree,
+    pub(super) lock: &'a Lock,
     pub(super) cluster: &'a Cluster,
     pub(super) versions: &'a Versions,
     pub(super) cache: &'a RenderCache,
@@ -134,35 +187,81 @@ impl Look<'_> {
     pub(super) fn prepare(
         &self,
         app: &App,
-        outside: Option<Fetched>,
+        outside: Option<Outside>,
         reads: &mut Reads,
     ) -> Result<Prepared, AppFailure> {
-        match outside.transpose()? {
-            Some(Outside::Archive(digest, archive)) => {
-                let helm = self.helm(app, Chart::Archive(archive))?;
-                self.traced(app, self.tree.clone(), How::Helm(helm), &digest)
+        let outside = outside.transpose()?;
+        match &app.source {
+            Source::ClusterFolder { folder, except } => {
+                self.implied(folder, except, reads)
             }
-            Some(Outside::Tree(tree)) => {
-                let at = match &app.source {
-                    Source::Git(git) => git.path.clone().unwrap_or_default(),
-                    _ => RepoPath::root(),
-                };
+            Source::Path(path) => {
+                let at = self.path(app, "spec.source.path", path, &RepoPath::root())?;
+                self.folder(app, self.tree, &at, None, reads)
+            }
+            Source::Git(git) => {
+                let tree = outside
+                    .ok_or_else(|| spec("spec.source", "was not fetched", app).as_fault())?;
+                let at = git.path.clone().unwrap_or_default();
                 let id = tree.id().to_owned();
                 self.folder(app, &tree, &at, Some(&id), reads)
             }
-            None => match &app.source {
-                Source::ClusterFolder { folder, except } => {
-                    self.implied(app, folder, except, reads)
-                }
-                Source::Path(path) => {
-                    let at = self.path(app, "spec.source.path", path, &RepoPath::root())?;
-                    self.folder(app, self.tree, &at, None, reads)
-                }
-                Source::Git(_) | Source::Helm(_) | Source::Oci(_) => {
-                    Err(spec("spec.source", "was not fetched", app).as_fault())
-                }
-            },
+            Source::Helm(source) => {
+                let pin = self.lock.chart(source).ok_or_else(|| not_locked(app))?;
+                self.packed(app, ChartPin::Chart(pin.clone()))
+            }
+            Source::Oci(source) => {
+                let pin = self.lock.artifact(source).ok_or_else(|| not_locked(app))?;
+                self.packed(app, ChartPin::Artifact(pin.clone()))
+            }
         }
+    }
+
+    /// A chart that comes as an archive.
+    fn packed(&self, app: &App, pin: ChartPin) -> Result<Prepared, AppFailure> {
+        let needs = pin.dependencies().iter();
+        let dependencies = needs
+            .map(|needed| self.dependency(needed, LOCK_FILE, 0, ""))
+            .collect::<Result<_, _>>()?;
+        let helm = self.helm(app, Chart::Archive(Bytes::new()))?;
+        let wanted = Wanted {
+            chart: Some(pin),
+            dependencies,
+        };
+        self.traced(self.tree.clone(), How::Helm(helm), "", wanted)
+    }
+
+    fn dependency(
+        &self,
+        needed: &LockedDependency,
+        file: &str,
+        line: u32,
+        field: &str,
+    ) -> Result<(String, ChartPin), AppFailure> {
+        let Some(pin) = self.lock.dependency(needed) else {
+            let why = format!(
+                "chart {} {} of {} is not pinned in {LOCK_FILE}; run `countersign lock`",
+                needed.chart, needed.version, needed.repository
+            );
+            let mut failure = AppFailure::new("LOCK_MISMATCH", why).at(file, line);
+            failure.field = field.to_owned();
+            return Err(failure);
+        };
+        Ok((pin.file_name(), pin))
+    }
+
+    /// What a chart in a folder needs from elsewhere. A description that can't be read is the renderer's to refuse.
+    fn dependencies(
+        &self,
+        tree: &SharedTree,
+        at: &RepoPath,
+    ) -> Result<Vec<(String, ChartPin)>, AppFailure> {
+        let all = dependency::of_folder(tree, at)?.unwrap_or_default();
+        let file = at.child("Chart.yaml");
+        all.iter()
+            .filter_map(|one| Some((one, one.needed.as_ref()?)))
+            .map(|(one, needed)| self.dependency(needed, file.as_str(), one.line, &one.field))
+            .collect()
     }
 
     fn path(
@@ -210,13 +309,13 @@ impl Look<'_> {
                     Some(path) => self.path(app, "spec.render.kustomize.path", path, at)?,
                     None => at.clone(),
                 };
-                self.kustomize(app, tree, &at, elsewhere)
+                self.kustomize(tree, &at, elsewhere)
             }
             Render::Auto if is_folder && has_file(tree, &at.child("Chart.yaml"))? => {
                 self.chart(app, tree, at, elsewhere)
             }
             Render::Auto if is_folder && is_kustomization(tree, at)? => {
-                self.kustomize(app, tree, at, elsewhere)
+                self.kustomize(tree, at, elsewhere)
             }
             Render::Auto | Render::Plain => {
                 let mut files = Vec::new();
@@ -232,14 +331,13 @@ impl Look<'_> {
 
     fn implied(
         &self,
-        app: &App,
         folder: &RepoPath,
         except: &[RepoPath],
         reads: &mut Reads,
     ) -> Result<Prepared, AppFailure> {
         reads.add(folder, &self.tree.links(folder)?);
         if is_kustomization(self.tree, folder)? {
-            return self.kustomize(app, self.tree, folder, None);
+            return self.kustomize(self.tree, folder, None);
         }
         let mut files = Vec::new();
         collect(self.tree, folder, except, true, &mut files, reads)?;
@@ -267,7 +365,6 @@ impl Look<'_> {
 
     fn kustomize(
         &self,
-        app: &App,
         tree: &SharedTree,
         at: &RepoPath,
         elsewhere: Option<&str>,
@@ -275,7 +372,8 @@ impl Look<'_> {
         let how = How::Kustomize {
             folder: at.as_str().to_owned(),
         };
-        self.traced(app, tree.clone(), how, elsewhere.unwrap_or_default())
+        let outside = elsewhere.unwrap_or_default();
+        self.traced(tree.clone(), how, outside, Wanted::default())
     }
 
     fn chart(
@@ -285,6 +383,10 @@ impl Look<'_> {
         at: &RepoPath,
         elsewhere: Option<&str>,
     ) -> Result<Prepared, AppFailure> {
+        let wanted = Wanted {
+            chart: None,
+            dependencies: self.dependencies(tree, at)?,
+        };
         // Values are always the fleet's own files: another repository's chart is mounted beside them.
         let (tree, folder): (SharedTree, String) = match elsewhere {
             None => (tree.clone(), at.as_str().to_owned()),
@@ -299,7 +401,8 @@ impl Look<'_> {
             }
         };
         let helm = self.helm(app, Chart::Folder(folder))?;
-        self.traced(app, tree, How::Helm(helm), elsewhere.unwrap_or_default())
+        let outside = elsewhere.unwrap_or_default();
+        self.traced(tree, How::Helm(helm), outside, wanted)
     }
 
     fn helm(&self, app: &App, chart: Chart) -> Result<Helm, AppFailure> {
@@ -335,15 +438,16 @@ impl Look<'_> {
 
     fn traced(
         &self,
-        app: &App,
         tree: SharedTree,
         how: How,
         outside: &str,
+        wanted: Wanted,
     ) -> Result<Prepared, AppFailure> {
-        let _ = app;
         let chart = matches!(how, How::Helm(_));
         let request = self.request(how);
-        let key = Key(Digest::of(self.key_text(&request, outside).as_bytes()));
+        let key = Key(Digest::of(
+            self.key_text(&request, outside, &wanted).as_bytes(),
+        ));
         let files: Arc<dyn Files> = Arc::new(TreeFiles(tree));
         let known = self
             .cache
@@ -355,7 +459,11 @@ impl Look<'_> {
             chart,
             work: match known {
                 Some((known, reads)) => Work::Known(known, reads),
-                None => Work::Traced { key, request },
+                None => Work::Traced {
+                    key,
+                    request,
+                    wanted,
+                },
             },
         })
     }
@@ -374,22 +482,16 @@ impl Look<'_> {
         }
     }
 
-    /// All that decides a render beside the files that it will turn out to read. An archive stands for itself by the
-    /// digest that it was fetched by.
-    fn key_text(&self, request: &RenderRequest, outside: &str) -> String {
-        let how = match &request.how {
-            How::Helm(helm) => {
-                let mut helm = helm.clone();
-                if let Chart::Archive(archive) = &mut helm.chart {
-                    *archive = Bytes::new();
-                }
-                How::Helm(helm)
-            }
-            other => other.clone(),
-        };
+    /// All that decides a render beside the files that it will turn out to read. Archives stand for themselves by the
+    /// digests that they are fetched by; they are not in the request yet.
+    fn key_text(&self, request: &RenderRequest, outside: &str, wanted: &Wanted) -> String {
         format!(
-            "{}\n{outside}\n{}\n{:?}\n{how:?}",
-            self.versions.renderer, request.kubernetes_version, request.api_versions
+            "{}\n{outside}\n{}\n{}\n{:?}\n{:?}",
+            self.versions.renderer,
+            wanted.text(),
+            request.kubernetes_version,
+            request.api_versions,
+            request.how
         )
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::ApiVersion;
+use super::health::HealthRule;
 use super::words::{AppName, Duration, KindName, Selector, Word};
 use crate::path::RepoPath;
 
@@ -81,7 +82,7 @@ pub struct AppSpec {
     pub exclusive: Option<bool>,
     /// Rules for the health of kinds that no built-in rule knows, in the form of the files under policies/health.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub health_rules: Vec<Map<String, Json>>,
+    pub health_rules: Vec<HealthRule>,
     /// What happens to its objects when this document is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_removal: Option<OnRemoval>,

@@ -12,6 +12,7 @@ pub mod app;
 pub mod check;
 pub mod cluster;
 pub mod fleet;
+pub mod health;
 pub mod words;
 
 pub use app::{
@@ -20,6 +21,9 @@ pub use app::{
 };
 pub use cluster::{ClusterDocument, ClusterSpec, CustomKind, Kubernetes, Scope};
 pub use fleet::{Defaults, FleetDocument, FleetSpec, Level};
+pub use health::{
+    HealthCheck, HealthRule, HealthRulesDocument, HealthRulesMetadata, HealthRulesSpec, HealthWord,
+};
 pub use words::{AppName, ClusterName, Duration, KindName, Requirement, Selector, Word};
 
 /// The group of all our documents.
@@ -45,11 +49,13 @@ pub enum DocumentKind {
     Cluster,
     /// The fleet as a whole.
     Fleet,
+    /// How objects of some kinds tell their health.
+    HealthRules,
 }
 
 impl DocumentKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::App, Self::Cluster, Self::Fleet];
+    pub const ALL: [Self; 4] = [Self::App, Self::Cluster, Self::Fleet, Self::HealthRules];
 
     /// As it is written in `kind`.
     pub fn as_str(self) -> &'static str {
@@ -57,6 +63,7 @@ impl DocumentKind {
             Self::App => "App",
             Self::Cluster => "Cluster",
             Self::Fleet => "Fleet",
+            Self::HealthRules => "HealthRules",
         }
     }
 
@@ -66,6 +73,7 @@ impl DocumentKind {
             Self::App => "app.schema.json",
             Self::Cluster => "cluster.schema.json",
             Self::Fleet => "fleet.schema.json",
+            Self::HealthRules => "health-rules.schema.json",
         }
     }
 
@@ -75,6 +83,7 @@ impl DocumentKind {
             Self::App => schema_for!(AppDocument),
             Self::Cluster => schema_for!(ClusterDocument),
             Self::Fleet => schema_for!(FleetDocument),
+            Self::HealthRules => schema_for!(HealthRulesDocument),
         };
         let mut schema = schema.to_value();
         if let Some(object) = schema.as_object_mut() {

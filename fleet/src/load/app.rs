@@ -1,11 +1,9 @@
 //! An App's document → an [`App`], with the mistakes that a schema can't see.
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
-
 use super::file::Found;
 use crate::document::words::Operator;
-use crate::document::{AppDocument, AppSpec, Defaults, Prune, Selector};
+use crate::document::{AppDocument, AppSpec, Defaults, HealthRule, Prune, Selector};
 use crate::mistake::{Mistake, Names, Place, Problem};
 use crate::model::{App, Fleet, PruneLimits, Render, Scope, Source};
 use crate::path::RepoPath;
@@ -62,12 +60,7 @@ pub(super) fn read(
         source,
         render,
         depends_on: spec.depends_on.iter().map(ToString::to_string).collect(),
-        health_rules: spec
-            .health_rules
-            .iter()
-            .cloned()
-            .map(Json::Object)
-            .collect(),
+        health_rules: spec.health_rules.iter().map(HealthRule::json).collect(),
         ..settings(spec, defaults)
     };
     if app.depends_on.contains(&name) {

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::document::check::check;
 use crate::document::{
     API_VERSION, AppDocument, ClusterDocument, DocumentKind, FleetDocument, GROUP,
+    HealthRulesDocument,
 };
 use crate::mistake::{Mistake, Names, Problem};
 use crate::path::RepoPath;
@@ -41,8 +42,9 @@ pub(super) struct FileDocuments {
     pub(super) apps: Vec<Found<AppDocument>>,
     pub(super) clusters: Vec<Found<ClusterDocument>>,
     pub(super) fleets: Vec<Found<FleetDocument>>,
+    pub(super) health: Vec<Found<HealthRulesDocument>>,
     pub(super) broken_apps: Vec<BrokenApp>,
-    /// Mistakes in Clusters and Fleets.
+    /// Mistakes in Clusters, Fleets and HealthRules.
     pub(super) broken_other: Vec<Mistake>,
     /// Mistakes that hide whatever else stands in the file.
     pub(super) unreadable: Vec<Mistake>,
@@ -55,6 +57,7 @@ impl FileDocuments {
         !(self.apps.is_empty()
             && self.clusters.is_empty()
             && self.fleets.is_empty()
+            && self.health.is_empty()
             && self.broken_apps.is_empty()
             && self.broken_other.is_empty())
     }
@@ -154,7 +157,7 @@ fn parse(path: &RepoPath, content: &[u8]) -> FileDocuments {
     out
 }
 
-static SCHEMAS: LazyLock<[(DocumentKind, Json); 3]> =
+static SCHEMAS: LazyLock<[(DocumentKind, Json); 4]> =
     LazyLock::new(|| DocumentKind::ALL.map(|kind| (kind, kind.schema())));
 
 fn document(path: &RepoPath, node: Node, out: &mut FileDocuments) {
@@ -220,6 +223,12 @@ fn document(path: &RepoPath, node: Node, out: &mut FileDocuments) {
         DocumentKind::Fleet => keep(
             take(path, node, mistakes),
             &mut out.fleets,
+            &mut out.broken_other,
+            &mut out.mistakes,
+        ),
+        DocumentKind::HealthRules => keep(
+            take(path, node, mistakes),
+            &mut out.health,
             &mut out.broken_other,
             &mut out.mistakes,
         ),

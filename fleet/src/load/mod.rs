@@ -2,7 +2,8 @@
 //!
 //! Where a file lies is its scope: `clusters/<name>/` is one cluster and the apps in it are its own; files directly in
 //! `clusters/` and in the folders that `fleet.yaml` names hold apps that choose their clusters by label. What lies in a
-//! cluster's folder and is no document of ours is that cluster's implied app (DECISIONS 16).
+//! cluster's folder and is no document of ours is that cluster's implied app (DECISIONS 16). Files in `policies/health/`
+//! hold rules for the health of whatever runs anywhere.
 //!
 //! Read first: [`load`]; then `file` (one file → its documents), `app` (a document → an [`App`]), `graph` (what waits for
 //! what).
@@ -19,6 +20,7 @@ use crate::tree::{Entry, ReadError, Stat, Tree, TreeFault};
 mod app;
 mod file;
 mod graph;
+mod health;
 
 pub use file::DocumentCache;
 use file::{FileDocuments, Found};
@@ -102,7 +104,9 @@ impl Loader<'_> {
         let mut app_folders = Vec::new();
         self.fleet_file(&mut app_folders)?;
         self.lock_file()?;
+        self.health_rules()?;
         let clusters = RepoPath::root().child(CLUSTERS);
+        self.fleet.folders.insert(clusters.clone());
         let listing = self.tree.list(&clusters)?;
         if listing.entries.is_empty() && self.tree.stat(&clusters)? == Stat::Absent {
             let problem = Problem::NoSuchPath {
@@ -164,6 +168,10 @@ impl Loader<'_> {
             let problem = Problem::Misplaced("a Cluster stands in clusters/<name>/cluster.yaml");
             self.mistakes.push(at(&path, found.line, "", problem));
         }
+        for found in documents.health.drain(..) {
+            let problem = Problem::Misplaced("HealthRules stand in policies/health/");
+            self.mistakes.push(at(&path, found.line, "", problem));
+        }
         for (index, found) in documents.fleets.into_iter().enumerate() {
             if index > 0 {
                 let problem = Problem::Misplaced("there is one Fleet");
@@ -177,6 +185,7 @@ impl Loader<'_> {
             for (index, folder) in spec.app_folders.into_iter().enumerate() {
                 let field = format!("spec.appFolders[{index}]");
                 let line = found.node.line_of(&field);
+                self.fleet.folders.insert(folder.clone());
                 match self.tree.stat(&folder)? {
                     Stat::Folder { .. } if folder.within(&RepoPath::root().child(CLUSTERS)) => {
                         let problem = Problem::Misplaced("clusters/ is always looked into");
@@ -327,6 +336,10 @@ impl Loader<'_> {
     ) {
         for found in &documents.fleets {
             let problem = Problem::Misplaced("the Fleet stands in fleet.yaml at the root");
+            self.mistakes.push(at(path, found.line, "", problem));
+        }
+        for found in &documents.health {
+            let problem = Problem::Misplaced("HealthRules stand in policies/health/");
             self.mistakes.push(at(path, found.line, "", problem));
         }
         for broken in &documents.broken_apps {

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use countersign_ledger::identity::ObjectId;
+
 use super::*;
 use crate::tree::MemoryTree;
 
@@ -229,6 +231,78 @@ fn the_implied_app_leaves_out_what_belongs_to_others() {
         panic!();
     };
     assert_eq!(except, &[RepoPath::parse("clusters/eks/own").unwrap()]);
+}
+
+const RULES: &str = "apiVersion: countersign.dev/v1alpha1\nkind: HealthRules\nspec:\n  rules:\n    - {group: example.com, kind: Thing, otherwise: Healthy}\n    - {kind: ConfigMap, checks: [{status: Degraded, when: 'self.data.bad == \"yes\"', message: it is bad}]}\n";
+
+#[test]
+fn the_fleet_s_health_rules_travel_with_the_apps_that_have_such_objects() {
+    let own = app(
+        "own",
+        "  healthRules:\n    - {group: example.com, kind: Thing, otherwise: Suspended}\n",
+    );
+    let tree = base()
+        .with("policies/health/a.yaml", RULES)
+        .with("clusters/plain.yaml", app("plain", ""))
+        .with("clusters/own.yaml", own);
+    let (fleet, mistakes) = read(&tree);
+    assert_eq!(mistakes, [""; 0]);
+    let id = |group: &str, kind: &str| ObjectId {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: "shop".to_owned(),
+        name: "x".to_owned(),
+    };
+    let rules = |app: &str, ids: &[ObjectId]| {
+        let rules = fleet.health_rules_of(&fleet.apps[app], ids.iter());
+        rules
+            .iter()
+            .map(|rule| format!("{} {}", rule["kind"], rule["otherwise"]))
+            .collect::<Vec<_>>()
+    };
+    let things = [id("example.com", "Thing"), id("apps", "Deployment")];
+    assert_eq!(rules("plain", &things), [r#""Thing" "Healthy""#]);
+    assert_eq!(
+        rules("own", &things),
+        [r#""Thing" "Suspended""#],
+        "its own counts"
+    );
+    assert_eq!(rules("plain", &[id("apps", "Deployment")]), [""; 0]);
+    assert_eq!(
+        rules("plain", &[id("", "ConfigMap")]),
+        [r#""ConfigMap" null"#]
+    );
+}
+
+#[test]
+fn a_mistake_in_a_health_rule_is_named_and_holds_up_nothing() {
+    let tree = base()
+        .with("policies/health/a.yaml", RULES)
+        .with("policies/health/b.yaml", RULES)
+        .with(
+            "policies/health/c.yaml",
+            "apiVersion: countersign.dev/v1alpha1\nkind: HealthRules\nspec:\n  rules:\n    - {kind: Secret, checks: [{status: Fine, wenn: x}]}\n",
+        )
+        .with("policies/health/d.yaml", app("lost", ""))
+        .with_link("policies/health/e.yaml", "../../../outside")
+        .with("clusters/f.yaml", RULES);
+    let (fleet, mistakes) = read(&tree);
+    for wanted in [
+        "policies/health/b.yaml:5: spec.rules[0]: policies/health/a.yaml:5 has a rule for this kind already",
+        "policies/health/c.yaml:5: spec.rules[0].checks[0].status: must be",
+        "policies/health/c.yaml:5: spec.rules[0].checks[0].wenn: there is no such field",
+        "policies/health/d.yaml:1: policies/health/ holds HealthRules alone",
+        "policies/health/e.yaml: ",
+        "clusters/f.yaml:1: HealthRules stand in policies/health/",
+    ] {
+        assert!(
+            mistakes.iter().any(|mistake| mistake.starts_with(wanted)),
+            "{wanted}: {mistakes:#?}"
+        );
+    }
+    assert_eq!(fleet.health_rules.len(), 2);
+    assert_eq!(fleet.unreadable, []);
+    assert!(fleet.apps.contains_key("eks"));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::io;
 
 use prost::Message;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
 };
 
@@ -11,7 +11,7 @@ use countersign_proto::limits::RENDERER_FRAME_BYTES_MAX;
 
 /// Why no frame came or went.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub enum FrameError {
     /// The other side closed its end, or the socket failed: the process is gone or going.
     #[error("the worker is gone: {0}")]
     Gone(#[from] io::Error),
@@ -39,9 +39,13 @@ pub(super) async fn write(
 
 /// Reads one message.
 ///
+/// # Errors
+/// [`FrameError`]
 /// # Cancel safety
 /// None: a dropped read loses bytes. The caller kills the process then.
-pub(super) async fn read<M: Message + Default>(stream: &mut UnixStream) -> Result<M, FrameError> {
+pub async fn read<M: Message + Default>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<M, FrameError> {
     let mut length: u64 = 0;
     for shift in (0..).step_by(7) {
         if shift > 28 {

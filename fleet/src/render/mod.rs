@@ -8,7 +8,7 @@ mod answer;
 pub mod config;
 pub mod failure;
 pub mod files;
-mod frame;
+pub mod frame;
 mod hash;
 mod process;
 pub mod request;

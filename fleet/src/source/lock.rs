@@ -41,6 +41,12 @@ pub struct LockedChart {
     pub url: String,
     /// SHA-256 of the archive.
     pub digest: Sha256,
+    /// The exact version, where `version` is a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<String>,
+    /// Charts that it needs and does not hold; each is pinned here as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<LockedDependency>,
 }
 
 /// A chart in an OCI registry.
@@ -53,6 +59,86 @@ pub struct LockedArtifact {
     pub version: String,
     /// SHA-256 of the manifest.
     pub digest: Sha256,
+    /// The exact version, where `version` is a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<String>,
+    /// Charts that it needs and does not hold; each is pinned here as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<LockedDependency>,
+}
+
+/// A chart that another one needs; the words of its Chart.yaml (the version that its Chart.lock names, if there is one).
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LockedDependency {
+    /// A Helm repository, or a folder of an OCI registry.
+    pub repository: String,
+    /// Name of the chart.
+    pub chart: String,
+    /// Version, or a range of them.
+    pub version: String,
+}
+
+/// A pin of a chart's archive, wherever it is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChartPin {
+    /// From a Helm repository.
+    Chart(LockedChart),
+    /// From an OCI registry.
+    Artifact(LockedArtifact),
+}
+
+impl ChartPin {
+    /// What the lock file pins it by.
+    pub fn digest(&self) -> &Sha256 {
+        match self {
+            Self::Chart(pin) => &pin.digest,
+            Self::Artifact(pin) => &pin.digest,
+        }
+    }
+
+    /// Charts that it needs and does not hold.
+    pub fn dependencies(&self) -> &[LockedDependency] {
+        match self {
+            Self::Chart(pin) => &pin.dependencies,
+            Self::Artifact(pin) => &pin.dependencies,
+        }
+    }
+
+    /// Name of the file under which the renderer gets it as a dependency: `charts/redis-1.2.3.tgz`.
+    pub fn file_name(&self) -> String {
+        let (name, version) = match self {
+            Self::Chart(pin) => (&*pin.chart, pin.resolved.as_ref().unwrap_or(&pin.version)),
+            Self::Artifact(pin) => (
+                pin.url.rsplit('/').next().unwrap_or_default(),
+                pin.resolved.as_ref().unwrap_or(&pin.version),
+            ),
+        };
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || ".+-_".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        };
+        let name: String = name.chars().map(plain).collect();
+        let version: String = version.chars().map(plain).collect();
+        format!("charts/{name}-{version}.tgz")
+    }
+}
+
+impl LockedDependency {
+    /// The OCI address, if it comes from a registry.
+    pub fn oci(&self) -> Option<String> {
+        let registry = self.repository.strip_prefix("oci://")?;
+        Some(format!(
+            "oci://{}/{}",
+            registry.trim_end_matches('/'),
+            self.chart
+        ))
+    }
 }
 
 /// A commit of another repository.
@@ -216,6 +302,27 @@ impl Lock {
             .find(|pin| pin.url == source.url && pin.version == source.version)
     }
 
+    /// The pin of a chart that another one needs.
+    pub fn dependency(&self, needed: &LockedDependency) -> Option<ChartPin> {
+        match needed.oci() {
+            Some(url) => self
+                .artifact(&OciSource {
+                    url,
+                    version: needed.version.clone(),
+                })
+                .cloned()
+                .map(ChartPin::Artifact),
+            None => self
+                .chart(&HelmSource {
+                    repository: needed.repository.clone(),
+                    chart: needed.chart.clone(),
+                    version: needed.version.clone(),
+                })
+                .cloned()
+                .map(ChartPin::Chart),
+        }
+    }
+
     /// The pin of a repository.
     pub fn repository(&self, source: &GitSource) -> Option<&LockedRepository> {
         self.repositories
@@ -236,6 +343,8 @@ mod tests {
                 version: "1.2.3".into(),
                 url: "https://charts.example.org/redis-1.2.3.tgz".into(),
                 digest: Sha256::of(b"x"),
+                resolved: None,
+                dependencies: vec![],
             }],
             artifacts: vec![],
             repositories: vec![LockedRepository {

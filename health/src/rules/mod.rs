@@ -12,7 +12,7 @@ mod value;
 pub use document::{Check, Rule, RulesError, from_json, parse};
 pub use expression::{ExpressionMistake, FUNCTIONS};
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use serde_json::Value;
 
@@ -33,6 +33,8 @@ pub struct Rules {
 
 #[derive(Debug, Clone)]
 struct Compiled {
+    /// As it was written, to tell whether it changed.
+    source: Rule,
     checks: Vec<CompiledCheck>,
     otherwise: Option<HealthStatus>,
 }
@@ -138,6 +140,20 @@ impl Rules {
         crate::needs_status(group, kind) || self.rule(group, kind).is_some()
     }
 
+    /// Group and kind of each rule that is not the same in both: objects of these must be judged anew.
+    pub fn changed(&self, other: &Self) -> BTreeSet<(String, String)> {
+        let source = |rules: &Self, of: &(String, String)| {
+            let rule = rules.by_kind.get(of);
+            rule.map(|rule| rule.source.clone())
+        };
+        self.by_kind
+            .keys()
+            .chain(other.by_kind.keys())
+            .filter(|of| source(self, of) != source(other, of))
+            .cloned()
+            .collect()
+    }
+
     /// Number of kinds that have a rule.
     pub fn len(&self) -> usize {
         self.by_kind.len()
@@ -210,6 +226,7 @@ impl Compiled {
             }
         }
         right.then_some(Self {
+            source: rule.clone(),
             checks,
             otherwise: rule.otherwise,
         })

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{FUNCTIONS, RuleProblem, Rules, document, expression::Expression};
+use super::{Check, FUNCTIONS, Rule, RuleProblem, Rules, document, expression::Expression};
 use crate::{Health, HealthStatus, judge};
 
 const ROLLOUTS: &str = r#"
@@ -442,4 +442,34 @@ mod properties {
             }
         }
     }
+}
+
+#[test]
+fn a_changed_rule_is_known_by_its_kind() {
+    let rules = |texts: &[(&str, &str)]| {
+        let rules: Vec<Rule> = texts
+            .iter()
+            .map(|(kind, when)| Rule {
+                group: String::new(),
+                kind: (*kind).to_owned(),
+                checks: vec![Check {
+                    status: HealthStatus::Degraded,
+                    when: (*when).to_owned(),
+                    message: None,
+                    message_expression: None,
+                }],
+                otherwise: None,
+            })
+            .collect();
+        Rules::compile(&rules).0
+    };
+    let before = rules(&[("A", "self.x"), ("B", "self.x"), ("C", "self.x")]);
+    let after = rules(&[("A", "self.x"), ("B", "self.y"), ("D", "self.x")]);
+    let changed: Vec<String> = before
+        .changed(&after)
+        .into_iter()
+        .map(|(_, kind)| kind)
+        .collect();
+    assert_eq!(changed, ["B", "C", "D"]);
+    assert!(before.changed(&before.clone()).is_empty());
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_fleet::source::Access;
 use countersign_ledger::digest::Digest;
 use secrecy::SecretString;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub operator_listen: SocketAddr,
     /// The renderer.
     pub render: RenderConfig,
+    /// Who we are to the hosts of charts and other repositories.
+    pub access: Access,
     /// Webhooks that have a secret.
     pub webhooks: Vec<(Forge, SecretString)>,
     /// `owner/name` in webhooks.
@@ -114,6 +117,12 @@ impl Config {
             .and_then(|path| m.check("git-ca-file", read(&here.join(path))))
             .into_iter()
             .collect();
+        let credentials = options.source_credentials_file.map(|path| here.join(path));
+        let access = m.check(
+            "source-credentials-file",
+            Access::from_file(credentials.as_deref()),
+        );
+        let access = access.unwrap_or_default();
         let http = HttpAuth {
             user: options.git_user.unwrap_or_else(|| "x-access-token".into()),
             token,
@@ -236,6 +245,7 @@ impl Config {
                 .collect(),
             operator_listen,
             render,
+            access,
             webhooks,
             webhook_repository,
             shutdown,

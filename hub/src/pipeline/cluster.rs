@@ -7,7 +7,7 @@ use countersign_fleet::admit::{Decision, Verdict};
 use countersign_fleet::carry::{self, Carried, Previous, Wanted, WantedApp, WantedLine};
 use countersign_fleet::failure::AppFailure;
 use countersign_fleet::guard::DeletionPermits;
-use countersign_fleet::model::{App, Source};
+use countersign_fleet::model::{App, Fleet, Source};
 use countersign_fleet::object::Object;
 use countersign_ledger::Digest;
 use countersign_ledger::identity::ObjectId;
@@ -283,7 +283,7 @@ async fn want(
             Some(Ok(rendered)) => {
                 let lines = lines(secrets, input, app, &rendered.objects, (&sealed, blobs));
                 match lines.await {
-                    Ok(lines) => Wanted::Rendered(wanted_app(app, lines)),
+                    Ok(lines) => Wanted::Rendered(wanted_app(input.ask.fleet, app, lines)),
                     Err(failure) => Wanted::Failed(failure),
                 }
             }
@@ -297,12 +297,12 @@ async fn want(
     wanted
 }
 
-fn wanted_app(app: &App, lines: Vec<WantedLine>) -> WantedApp {
+fn wanted_app(fleet: &Fleet, app: &App, lines: Vec<WantedLine>) -> WantedApp {
     WantedApp {
+        health_rules: fleet.health_rules_of(app, lines.iter().map(|line| &line.id)),
         lines,
         depends_on: app.depends_on.clone(),
         exclusive: app.exclusive,
-        health_rules: app.health_rules.clone(),
         limits: app.prune.clone(),
         may_be_empty: matches!(app.source, Source::ClusterFolder { .. }),
     }

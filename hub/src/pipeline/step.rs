@@ -480,18 +480,64 @@ impl Pipeline {
     }
 }
 
-/// Whether files that changed can change the documents: all below `clusters/`, and every file that holds one.
+/// Whether files that changed can change the documents: all below the folders that were looked into or above one of
+/// them, all at the root, and every file that holds one.
 fn may_change_fleet(fleet: &Fleet, changed: &BTreeSet<String>) -> bool {
     let known: BTreeSet<&str> = fleet
         .document_files
         .iter()
         .map(|path| path.as_str())
         .collect();
+    let below = |path: &str, folder: &str| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     changed.iter().any(|path| {
-        path.starts_with("clusters/")
-            || path == "clusters"
+        fleet
+            .folders
+            .iter()
+            .any(|folder| below(path, folder.as_str()) || below(folder.as_str(), path))
             || !path.contains('/')
             || known.contains(path.as_str())
             || !fleet.unreadable.is_empty()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_fleet::load::load;
+    use countersign_fleet::tree::MemoryTree;
+
+    use super::*;
+
+    #[test]
+    fn whatever_may_hold_a_document_is_read_again_when_it_changes() {
+        let tree = MemoryTree::new([
+            (
+                "fleet.yaml",
+                "apiVersion: countersign.dev/v1alpha1\nkind: Fleet\nmetadata: {name: f}\nspec: {appFolders: [teams/a]}\n",
+            ),
+            ("clusters/one/x.yaml", "kind: ConfigMap"),
+            ("teams/a/keep.yaml", "kind: ConfigMap"),
+        ]);
+        let (fleet, mistakes) = load(&tree).unwrap();
+        assert_eq!(mistakes, []);
+        for (path, may) in [
+            ("clusters/new.yaml", true),
+            ("clusters", true),
+            ("fleet.yaml", true),
+            ("teams/a/new.yaml", true),
+            ("teams/a", true),
+            ("teams", true),
+            ("policies/health/new.yaml", true),
+            ("policies", true),
+            ("policies/new.yaml", false),
+            ("teams/ab/new.yaml", false),
+            ("teams/b/new.yaml", false),
+            ("manifests/apps/x.yaml", false),
+        ] {
+            let changed = BTreeSet::from([path.to_owned()]);
+            assert_eq!(may_change_fleet(&fleet, &changed), may, "{path}");
+        }
+    }
 }

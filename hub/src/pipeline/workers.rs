@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use countersign_fleet::admit::{self, Candidate, PolicySet, Verdict};
 use countersign_fleet::desired::{
     self, AppOutcome, Desired, Fresh, RenderCache, Renderer, Sources,
@@ -13,12 +12,11 @@ use countersign_fleet::object::Object;
 use countersign_fleet::render::{
     Code, Config, Files, Launcher, RenderFailure, RenderRequest, Rendered, Trace, WorkerId, Workers,
 };
-use countersign_fleet::source::lock::{LockedArtifact, LockedChart, LockedRepository};
-use countersign_fleet::tree::SharedTree;
 use futures::future::BoxFuture;
 
-use crate::config::meaning::RenderConfig;
+use crate::config;
 use crate::pipeline::policies::PolicyFiles;
+use crate::pipeline::sources;
 use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
 use crate::pipeline::verdicts::Verdicts;
 
@@ -224,38 +222,17 @@ impl Judge for Pool {
     }
 }
 
-/// Apps whose files lie outside the fleet's repository fail by name: this hub does not fetch them.
-pub struct OnlyHere;
-
-fn elsewhere() -> AppFailure {
-    AppFailure::new(
-        "SOURCE_UNSUPPORTED",
-        "this hub renders what lies in the fleet's repository alone; put the chart or files there",
-    )
-}
-
-impl Sources for OnlyHere {
-    async fn chart(&self, _: &LockedChart) -> Result<Bytes, AppFailure> {
-        Err(elsewhere())
-    }
-
-    async fn artifact(&self, _: &LockedArtifact) -> Result<Bytes, AppFailure> {
-        Err(elsewhere())
-    }
-
-    async fn repository(&self, _: &LockedRepository) -> Result<SharedTree, AppFailure> {
-        Err(elsewhere())
-    }
-}
-
 /// Starts the workers behind `launcher`.
 ///
 /// # Errors
-/// [`RenderFailure`] if none starts.
+/// [`RenderFailure`] if none starts, or sources can't be fetched with these options.
 pub async fn start(
-    config: &RenderConfig,
+    options: &config::Config,
     launcher: Launcher,
 ) -> Result<Arc<dyn Stage>, RenderFailure> {
+    let sources = sources::fetcher(options)
+        .map_err(|error| RenderFailure::new(Code::SpecInvalid, error.to_string()))?;
+    let config = &options.render;
     let pool = Config {
         workers: config.workers,
         time_max: config.time,
@@ -265,7 +242,7 @@ pub async fn start(
     let workers = Workers::start(pool).await?;
     Ok(Arc::new(Rendering::new(Desired {
         renderer: Pool(workers),
-        sources: OnlyHere,
+        sources,
         cache: RenderCache::default(),
     })))
 }

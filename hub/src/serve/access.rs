@@ -16,7 +16,7 @@ pub enum Surface {
 /// What a caller must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// No proof is asked for; the answer tells nothing about the fleet.
+    /// No proof is asked for; the answer tells nothing about the fleet but its trust roots, which are public.
     Anyone,
     /// The request proves itself (join token, signature, HMAC) and the handler checks that proof.
     OwnProof,
@@ -131,7 +131,8 @@ pub const TABLE: &[Rule] = &[
     ),
     grpc("/countersign.agent.v1.Agents/Register", Role::OwnProof),
     grpc("/countersign.agent.v1.Agents/Renew", Role::OwnProof),
-    grpc("/countersign.agent.v1.Agents/TrustRoots", Role::Agent),
+    // They prove themselves, and an agent that pinned one by its digest must have it before it can tell this hub.
+    grpc("/countersign.agent.v1.Agents/TrustRoots", Role::Anyone),
     grpc("/countersign.agent.v1.Agents/Heads", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Blobs", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Report", Role::Agent),

@@ -14,9 +14,10 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request, Response, Status};
 
 use super::access::Caller;
+use super::blobs::unread;
 use super::heads::{Ended, Follower, Position};
 use super::identity::Peer;
-use super::refuse::{fault, refuse};
+use super::refuse::refuse;
 use super::state::{Cluster, State};
 use super::{blobs, register, renew, wire as read};
 
@@ -83,7 +84,6 @@ impl Agents for Service {
         &self,
         request: Request<wire::TrustRootsRequest>,
     ) -> Result<Response<wire::TrustRootsResponse>, Status> {
-        self.caller(&request)?;
         let above = request.into_inner().above_version;
         let trust_roots = self
             .state
@@ -237,7 +237,7 @@ impl HeadStream {
                     .alarm_on(&self.peer.cluster, apart.code(), apart.to_string());
                 refuse(Code::FailedPrecondition, apart.code(), apart.to_string())
             }
-            Ended::Fault(error) => fault(&error),
+            Ended::Fault(error) => unread(&self.state, &error),
             Ended::Stopped => refuse(
                 Code::Unavailable,
                 "SHUTTING_DOWN",

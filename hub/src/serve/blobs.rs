@@ -9,6 +9,7 @@ use countersign_proto::limits::{BLOB_BYTES_MAX, DIGESTS_PER_REQUEST_MAX};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Code, Status};
 
+use super::heads::SealedFault;
 use super::limits::BLOB_READS_AT_ONCE;
 use super::refuse::{fault, refuse};
 use super::state::{Cluster, State};
@@ -64,14 +65,10 @@ async fn read(state: &State, name: Digest) -> Result<wire::Blob, Status> {
         .sealed
         .blob(&name)
         .await
-        .map_err(|e| fault(&e))?
+        .map_err(|error| unread(state, &error))?
         .ok_or_else(|| damaged(state, &name, "is missing"))?;
     if Digest::of(&content) != name {
-        return Err(damaged(
-            state,
-            &name,
-            "has other content than its name says",
-        ));
+        return Err(unread(state, &SealedFault::Damaged(name)));
     }
     if content.len() > BLOB_BYTES_MAX {
         return Err(damaged(state, &name, "is larger than any blob may be"));
@@ -82,6 +79,14 @@ async fn read(state: &State, name: Digest) -> Result<wire::Blob, Status> {
         digest: Bytes::copy_from_slice(name.as_bytes()),
         content,
     })
+}
+
+/// How a call ends whose answer can't be read: what is damaged stays so until a person looks.
+pub(crate) fn unread(state: &State, error: &SealedFault) -> Status {
+    match error {
+        SealedFault::Unreadable(_) => fault(error),
+        SealedFault::Damaged(name) => damaged(state, name, "has other content than its name says"),
+    }
 }
 
 fn damaged(state: &State, name: &Digest, what: &str) -> Status {

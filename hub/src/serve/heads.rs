@@ -34,10 +34,16 @@ pub trait Sealed: Send + Sync + 'static {
     fn blob<'a>(&'a self, name: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>>;
 }
 
-/// What was sealed can't be read now.
+/// What was sealed can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("what was sealed can't be read: {0}")]
-pub struct SealedFault(pub String);
+pub enum SealedFault {
+    /// Not now: asking again may help.
+    #[error("what was sealed can't be read: {0}")]
+    Unreadable(String),
+    /// What lies under a blob's name is something else: the store was damaged or tampered with.
+    #[error("blob {0} has other content than its name says")]
+    Damaged(Digest),
+}
 
 /// A newly sealed state, ready to be sent.
 #[derive(Debug, Clone)]
@@ -361,7 +367,7 @@ impl Follower {
 }
 
 fn missing(cluster: &str, generation: u64) -> SealedFault {
-    SealedFault(format!("envelope {generation} of {cluster} is missing"))
+    SealedFault::Unreadable(format!("envelope {generation} of {cluster} is missing"))
 }
 
 fn attached(head: &Head) -> Vec<wire::Blob> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State as Shared};
 use axum::response::{IntoResponse, Response};
@@ -191,10 +192,24 @@ async fn drifts(
     Ok(Json(views::drifts(&state, &query)).into_response())
 }
 
-async fn sync(Shared(state): App) -> Response {
+/// A request to look now says nothing more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn sync(Shared(state): App, body: Bytes) -> Result<Response, Failed> {
+    if !body.is_empty() {
+        serde_json::from_slice::<Nothing>(&body).map_err(|error| {
+            Failed(problem(
+                StatusCode::BAD_REQUEST,
+                "BAD_REQUEST",
+                error.to_string(),
+            ))
+        })?;
+    }
     let requested = state.now();
     state.wake();
-    (StatusCode::ACCEPTED, Json(SyncStarted { requested })).into_response()
+    Ok((StatusCode::ACCEPTED, Json(SyncStarted { requested })).into_response())
 }
 
 async fn join_token(

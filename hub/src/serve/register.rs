@@ -92,6 +92,7 @@ async fn attempt(
         number = registration.number,
         "agent registered"
     );
+    state.tell_registered();
     let certificate = state
         .authority
         .client_certificate(&state.fleet, &candidate.cluster, &key, now)

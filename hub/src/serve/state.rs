@@ -108,6 +108,7 @@ pub struct State {
     alarms: Mutex<Alarms>,
     wake: Arc<dyn Fn() + Send + Sync>,
     gone: watch::Sender<u64>,
+    registered: watch::Sender<u64>,
     access: watch::Sender<u64>,
     ready: watch::Sender<bool>,
 }
@@ -140,6 +141,7 @@ impl State {
             alarms: Mutex::default(),
             wake: setup.wake,
             gone: watch::Sender::new(0),
+            registered: watch::Sender::new(0),
             access: watch::Sender::new(0),
             ready: watch::Sender::new(false),
         };
@@ -206,6 +208,11 @@ impl State {
                 .gone
                 .retain(|name| !taken.contains(name));
         }
+    }
+
+    /// Changes whenever a cluster's agent registers: its Secrets can be encrypted from then on.
+    pub fn watch_registered(&self) -> watch::Receiver<u64> {
+        self.registered.subscribe()
     }
 
     /// Changes whenever a cluster reports something new as gone.
@@ -300,6 +307,10 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .cloned()
+    }
+
+    pub(crate) fn tell_registered(&self) {
+        self.registered.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn tell_gone(&self) {

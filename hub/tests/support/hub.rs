@@ -116,7 +116,7 @@ impl World {
             program: env!("CARGO_BIN_EXE_countersign-hub").into(),
             arguments: vec!["sandbox".into()],
         };
-        let stage = workers::start(&config.render, launcher).await.unwrap();
+        let stage = workers::start(&config, launcher).await.unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(run_with(config, stage, stop.clone()));
         Running {

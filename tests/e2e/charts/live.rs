@@ -19,7 +19,7 @@ use super::golden;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A namespace that enforces the restricted level.
-async fn namespace(client: &Client, name: &str) {
+pub(super) async fn namespace(client: &Client, name: &str) {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
@@ -35,7 +35,7 @@ async fn namespace(client: &Client, name: &str) {
 }
 
 /// Applies an object as an installer would, unknown fields refused.
-async fn apply(client: &Client, case: &str, object: &Value) {
+pub(super) async fn apply(client: &Client, case: &str, object: &Value) {
     let (group, version) = {
         let whole = object["apiVersion"].as_str().unwrap();
         whole.split_once('/').unwrap_or(("", whole))

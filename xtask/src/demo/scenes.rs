@@ -120,8 +120,8 @@ async fn forbid(stage: &mut Stage) -> anyhow::Result<((), String)> {
         .push_files(&[(file, &good)], "lobby: unprivileged again")?;
     stage.world.settled(&commit, &stage.names()).await?;
     let detail = format!(
-        "{}: {}\nthe last good state kept running; the next commit is live",
-        refused.code, refused.message
+        "{}\nthe last good state kept running; the next commit is live",
+        refused.message
     );
     Ok(((), detail))
 }

@@ -77,13 +77,14 @@ pub async fn restore(
 ) -> Result<Head, SealedFault> {
     let list_bytes = read(sealed, &manifest).await?;
     let list = SectionList::parse(&list_bytes)
-        .map_err(|error| SealedFault(format!("blob {manifest}: {error}")))?;
+        .map_err(|error| SealedFault::Unreadable(format!("blob {manifest}: {error}")))?;
     let mut names = vec![list.apps];
     let mut likely = vec![(manifest, list_bytes)];
     for section in &list.sections {
         let bytes = read(sealed, &section.digest).await?;
-        let parsed = Section::parse(&section.prefix, &bytes)
-            .map_err(|error| SealedFault(format!("blob {}: {error}", section.digest)))?;
+        let parsed = Section::parse(&section.prefix, &bytes).map_err(|error| {
+            SealedFault::Unreadable(format!("blob {}: {error}", section.digest))
+        })?;
         names.push(section.digest);
         names.extend(parsed.lines().iter().filter_map(blob));
         likely.push((section.digest, bytes));
@@ -95,11 +96,11 @@ async fn read(sealed: &dyn Sealed, name: &Digest) -> Result<Bytes, SealedFault> 
     let bytes = sealed
         .blob(name)
         .await?
-        .ok_or_else(|| SealedFault(format!("blob {name} is missing")))?;
+        .ok_or_else(|| SealedFault::Unreadable(format!("blob {name} is missing")))?;
     if Digest::of(&bytes) == *name {
         Ok(bytes)
     } else {
-        Err(SealedFault(format!(
+        Err(SealedFault::Unreadable(format!(
             "blob {name} has other content than its name says"
         )))
     }

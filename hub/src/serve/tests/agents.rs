@@ -111,6 +111,20 @@ async fn registering_hands_out_the_trust_roots_and_the_recipient_is_known_to_the
 }
 
 #[tokio::test]
+async fn trust_roots_are_public_and_nothing_else_is() {
+    let hub = Hub::start().await;
+    let channel = hub.channel(None).await.unwrap();
+    let mut client = wire::agents_client::AgentsClient::new(channel);
+    let all = client
+        .trust_roots(wire::TrustRootsRequest { above_version: 0 })
+        .await
+        .unwrap();
+    assert_eq!(all.into_inner().trust_roots, ["root 1", "root 2"]);
+    let refused = client.heads(from(0, "metal")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
 async fn a_second_key_is_refused_and_both_sides_are_told() {
     let hub = Hub::start().await;
     let first = hub.join_token("metal", false).await;

@@ -18,6 +18,17 @@ use crate::track::remote::Wire;
 use crate::track::trouble::Trouble;
 use crate::track::url::HttpUrl;
 
+/// The library builds a runtime of its own for a blocking client, which it may not do on a thread that runs another.
+fn built_apart(builder: reqwest::blocking::ClientBuilder) -> Result<Client, Trouble> {
+    let fault = |reason: String| Trouble::MirrorFault {
+        reason: format!("no HTTP client: {reason}"),
+    };
+    std::thread::spawn(move || builder.build())
+        .join()
+        .map_err(|_| fault("its thread ended early".to_owned()))?
+        .map_err(|error| fault(error.to_string()))
+}
+
 /// Redirects within the origin.
 const REDIRECTS_MAX: usize = 3;
 
@@ -63,9 +74,7 @@ impl HttpWire {
                 .map_err(|_| invalid("git-ca-file", "holds no PEM certificate"))?;
             builder = builder.tls_certs_merge(roots);
         }
-        let client = builder.build().map_err(|error| Trouble::MirrorFault {
-            reason: format!("no HTTP client: {error}"),
-        })?;
+        let client = built_apart(builder)?;
         let authorization = match &auth.token {
             None => None,
             Some(token) => Some(basic(&auth.user, token).ok_or_else(|| {

@@ -1,0 +1,86 @@
+use super::*;
+
+fn read(arguments: &[&str]) -> Result<Options, ConfigError> {
+    let arguments = std::iter::once("countersign-agent")
+        .chain(arguments.iter().copied())
+        .map(Into::into)
+        .collect();
+    Args::read(arguments, None).map(|args| match args.command {
+        Command::Run(options) => *options,
+    })
+}
+
+#[test]
+fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    std::fs::write(
+        &file,
+        "hub = \"https://a:1\"\ncluster = \"a\"\ntrust = \"t\"\nnamespace = \"x\"\n",
+    )
+    .unwrap();
+    let options = read(&["run", "--config", file.to_str().unwrap(), "--cluster", "b"]).unwrap();
+    assert_eq!(
+        (
+            options.hub.as_str(),
+            options.cluster.as_str(),
+            options.namespace.as_str()
+        ),
+        ("https://a:1", "b", "x")
+    );
+}
+
+#[test]
+fn a_list_is_a_list_in_the_file_and_words_with_commas_on_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    let text = "hub = \"https://a:1\"\ncluster = \"a\"\ntrust = \"t\"\nallow-namespaces = [\"a\", \"b\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let options = read(&[
+        "run",
+        "--config",
+        file.to_str().unwrap(),
+        "--allow-kinds",
+        "*.apps,Secret",
+    ])
+    .unwrap();
+    let rails = options.settings().rails;
+    assert_eq!(rails.namespaces, ["a", "b"]);
+    assert_eq!(rails.allow.len(), 2);
+    assert_eq!(rails.deny, Rails::default().deny);
+    let error = read(&[
+        "run",
+        "--config",
+        file.to_str().unwrap(),
+        "--deny-kinds",
+        "a b",
+    ])
+    .unwrap_err();
+    assert!(error.to_string().contains("--deny-kinds"), "{error}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_known_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent.toml");
+    std::fs::write(&file, "hubb = \"https://a:1\"\n").unwrap();
+    let error = read(&["run", "--config", file.to_str().unwrap()])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("hubb") && error.contains("token-file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_option_has_an_environment_variable_and_help() {
+    Args::command().debug_assert();
+    let table = reference();
+    for line in table.lines().skip(2) {
+        assert!(
+            line.contains("`COUNTERSIGN_AGENT_") && !line.ends_with("|  |"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! A chain that came whole: its blobs are fetched and checked, then it is persisted, then published.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign_ledger::digest::Digest;
+use countersign_ledger::refusal::Refusal;
+use countersign_ledger::verify::{Known, VerifiedState};
+
+use super::store::{BLOBS_PER_CALL, Store};
+use super::{Failure, Puller, hub};
+use crate::engine::Engine;
+use crate::saved::State;
+use crate::verify::{self, Assembled, Chain, Untrusted};
+
+/// Unneeded blobs are removed after so many states.
+const TIDY_EVERY: u64 = 32;
+
+/// A chain under way, and the blobs that came along.
+#[derive(Debug)]
+pub(super) struct Batches {
+    pub(super) chain: Chain,
+    pub(super) attached: HashMap<Digest, Bytes>,
+}
+
+impl Batches {
+    pub(super) fn new(known: Known) -> Self {
+        Self {
+            chain: Chain::new(known),
+            attached: HashMap::new(),
+        }
+    }
+
+    /// Blobs that came unasked; each counts only under the digest that its own bytes have.
+    pub(super) fn take(&mut self, blobs: Vec<Untrusted<Bytes>>) {
+        for blob in blobs {
+            self.attached.insert(Digest::of(&blob.0), blob.0);
+        }
+    }
+}
+
+impl Puller {
+    /// The chain is whole: fetch, check, persist, publish.
+    pub(super) async fn arrive(
+        &mut self,
+        client: &mut hub::Client,
+        batches: Batches,
+    ) -> Result<(), Failure> {
+        let Batches { chain, attached } = batches;
+        let Some((statement, envelope)) = chain.end() else {
+            return Ok(());
+        };
+        let (generation, envelope_digest) = (statement.generation(), statement.envelope());
+        let (manifest, trust_version) =
+            (statement.desired().manifest, self.roots.newest().version());
+        let last = statement.last();
+        let mut store = Store {
+            saved: &self.saved,
+            attached,
+            fetched: vec![(envelope_digest, envelope.into())],
+        };
+
+        store.need(client, &self.engine, vec![manifest]).await?;
+        let list = store
+            .bytes(&manifest)
+            .ok_or(Refusal::BlobMissing { digest: manifest })?;
+        let sections = verify::sections(statement, &Untrusted(list))?;
+        let parts: Vec<Digest> = sections.blobs().copied().collect();
+        store.need(client, &self.engine, parts.clone()).await?;
+        let assembled = Assembled::new(sections, |digest| store.bytes(digest))?;
+        store.flush().await?;
+
+        let mut needed: HashSet<Digest> = parts
+            .into_iter()
+            .chain([manifest, envelope_digest])
+            .collect();
+        let blobs: Vec<(Digest, u64)> = assembled.blobs().collect();
+        needed.extend(blobs.iter().map(|(digest, _)| *digest));
+        let missing: Vec<(Digest, u64)> = blobs
+            .into_iter()
+            .filter(|(digest, _)| !self.checked.contains_key(digest))
+            .collect();
+        for batch in missing.chunks(BLOBS_PER_CALL) {
+            store
+                .need(
+                    client,
+                    &self.engine,
+                    batch.iter().map(|(digest, _)| *digest).collect(),
+                )
+                .await?;
+            for (digest, length) in batch {
+                let bytes = store
+                    .bytes(digest)
+                    .ok_or(Refusal::BlobMissing { digest: *digest })?;
+                let (checked, _) = verify::blob(digest, *length, Untrusted(bytes))?;
+                self.checked.insert(*digest, checked);
+            }
+            store.flush().await?;
+        }
+        let state = assembled.complete(|digest| self.checked.get(digest).copied())?;
+        self.commit(&state, envelope_digest, manifest, trust_version)
+            .await?;
+        self.last = Some(last);
+        self.publish(&state);
+        self.tidy(generation, needed).await;
+        Ok(())
+    }
+
+    /// All checks have passed: now, and only now, it is what this agent knows.
+    async fn commit(
+        &self,
+        state: &VerifiedState,
+        envelope: Digest,
+        manifest: Digest,
+        trust_version: u64,
+    ) -> Result<(), Failure> {
+        let state = State {
+            trust_version,
+            generation: state.generation(),
+            envelope,
+            manifest,
+            cluster_uid: self.identity.uid.clone(),
+            cluster_ca: Digest::from_bytes(
+                <[u8; 32]>::try_from(&self.identity.ca_fingerprint[..]).unwrap_or_default(),
+            )
+            .to_string(),
+        };
+        let saved = Arc::clone(&self.saved);
+        tokio::task::spawn_blocking(move || saved.commit(&state))
+            .await
+            .map_err(std::io::Error::other)??;
+        Ok(())
+    }
+
+    /// Hands a verified state on; at a start the saved one, before the hub was ever reached.
+    pub fn publish(&self, state: &VerifiedState) {
+        self.engine.set_rules(rules(state, &self.engine));
+        let desired = Arc::new(verify::desired(state));
+        self.engine
+            .metrics
+            .generation_verified
+            .set(i64::try_from(desired.generation).unwrap_or(0));
+        self.engine
+            .metrics
+            .objects
+            .set(i64::try_from(desired.objects.len()).unwrap_or(0));
+        self.engine.forget_told();
+        tracing::info!(
+            generation = desired.generation,
+            objects = desired.objects.len(),
+            "verified"
+        );
+        self.newest.send_replace(Some(desired));
+    }
+
+    /// Now and then, removes blobs that neither this state nor the one before it names.
+    async fn tidy(&mut self, generation: u64, needed: HashSet<Digest>) {
+        if !generation.is_multiple_of(TIDY_EVERY) {
+            return;
+        }
+        // A write of the state before may still be reading its blob.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.checked.retain(|digest, _| needed.contains(digest));
+        let saved = Arc::clone(&self.saved);
+        match tokio::task::spawn_blocking(move || saved.drop_blobs_except(&needed)).await {
+            Ok(Ok(dropped)) => tracing::debug!(dropped, "blobs removed"),
+            Ok(Err(error)) => tracing::warn!(%error, "blobs can't be removed"),
+            Err(error) => tracing::warn!(%error, "blobs can't be removed"),
+        }
+    }
+}
+
+/// Health rules of all apps in one set. A rule of the fleet comes with every app that has such objects and counts once;
+/// one that can't be read or compiled, or differs from another app's for the same kind, is left out and named.
+fn rules(state: &VerifiedState, engine: &Engine) -> countersign_health::Rules {
+    let mut all: Vec<countersign_health::rules::Rule> = Vec::new();
+    for app in state.manifest().apps().as_slice() {
+        match countersign_health::rules::from_json(&app.health_rules) {
+            Ok(rules) => {
+                for rule in rules {
+                    if !all.contains(&rule) {
+                        all.push(rule);
+                    }
+                }
+            }
+            Err(error) => engine.refused("HEALTH_RULE", &format!("app {}: {error}", app.name)),
+        }
+    }
+    let (rules, mistakes) = countersign_health::Rules::compile(&all);
+    for mistake in mistakes {
+        engine.refused("HEALTH_RULE", &mistake.to_string());
+    }
+    rules
+}
