@@ -303,7 +303,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..10 {
             let below = format!("*a{}", level - 1);
-            let items = vec![below.as_str(); 9].join(",");
+            let items = [below.as_str(); 9].join(",");
             bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
         }
         assert!(parse(&bomb).is_err());

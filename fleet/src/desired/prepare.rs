@@ -192,9 +192,7 @@ impl Look<'_> {
     ) -> Result<Prepared, AppFailure> {
         let outside = outside.transpose()?;
         match &app.source {
-            Source::ClusterFolder { folder, except } => {
-                self.implied(folder, except, reads)
-            }
+            Source::ClusterFolder { folder, except } => self.implied(folder, except, reads),
             Source::Path(path) => {
                 let at = self.path(app, "spec.source.path", path, &RepoPath::root())?;
                 self.folder(app, self.tree, &at, None, reads)

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::Complaint;
 
 /// Each crate's folder, what it may depend on among ours, and where to move what it wanted from elsewhere.
-const ALLOWED: [(&str, &[&str], &str); 9] = [
+const ALLOWED: [(&str, &[&str], &str); 10] = [
     ("proto", &[], "proto knows no other crate"),
     ("ledger", &[], "move the pure part into ledger itself"),
     ("health", &[], "move the shared type to health"),
@@ -36,6 +36,11 @@ const ALLOWED: [(&str, &[&str], &str); 9] = [
         "tests",
         &["proto", "ledger", "fleet", "health", "agent", "hub", "cli"],
         "move it to tests",
+    ),
+    (
+        "fuzz",
+        &["proto", "ledger", "fleet", "health", "agent", "hub"],
+        "move it to fuzz",
     ),
     (
         "xtask",
