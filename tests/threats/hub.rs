@@ -266,7 +266,7 @@ async fn followed(token: &str, secret: &str, more: &[&str]) -> Followed {
     repo.push(&bare).unwrap();
     let server = GitServer::start_with_token(bare.root(), token).unwrap();
     let trust = Trust::init("test", &["one=test"]).unwrap();
-    let options = Options::new(server.url("fleet.git"), &trust)
+    let options = Options::new(server.url("fleet"), &trust)
         .args([
             "--git-token-file".into(),
             file("token", token).into_os_string(),

@@ -82,7 +82,10 @@ fn owner(dice: &mut Dice, object: &mut Value) -> String {
         Value::Null => {
             meta.remove("labels");
         }
-        _ => meta["labels"] = json!({"countersign.dev/owner": value}),
+        _ => {
+            let labels = json!({"countersign.dev/owner": value});
+            meta.insert("labels".to_owned(), labels);
+        }
     }
     format!("owner {value}")
 }
