@@ -47,12 +47,13 @@ pub fn joined(
         }
         None => {
             let objects = wants.map_or(0, |wants| wants.objects);
-            // Agents speak of objects: of an app without any they say nothing, and nothing of it can be wrong.
-            let (sync, health) = match objects {
-                0 => (SyncState::Synced, HealthState::Healthy),
-                _ => (SyncState::Unknown, HealthState::Unknown),
-            };
-            (sync, health, String::new(), objects, 0)
+            (
+                SyncState::Unknown,
+                HealthState::Unknown,
+                String::new(),
+                objects,
+                0,
+            )
         }
     };
     let kept = wants.and_then(|wants| wants.kept.clone());
