@@ -475,18 +475,18 @@ mod tests {
     }
 
     fn check(options: Options) -> Result<Config, Vec<&'static str>> {
-        Config::new(options, Path::new("/work"), Path::new("/bin"))
+        Config::new(options, Path::new("/srv"), Path::new("/bin"))
             .map_err(|all| all.into_iter().map(|one| one.option).collect())
     }
 
     #[test]
     fn two_options_are_enough() {
         let config = check(options()).ok().unwrap();
-        assert_eq!(config.data, Path::new("/work/data"));
+        assert_eq!(config.data, Path::new("/srv/data"));
         assert_eq!(
             config.trust,
             TrustFile {
-                path: "/work/data/trust.json".into(),
+                path: "/srv/data/trust.json".into(),
                 digest: None
             }
         );
@@ -494,7 +494,7 @@ mod tests {
             config.render.program,
             Path::new("/bin/countersign-renderer")
         );
-        assert_eq!(config.keys, Path::new("/work/data/keys"));
+        assert_eq!(config.keys, Path::new("/srv/data/keys"));
         assert!(config.webhooks.is_empty());
     }
 

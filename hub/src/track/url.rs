@@ -343,7 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<Source, &'static str> {
-        Source::parse(text, Path::new("/work")).map_err(|trouble| trouble.code())
+        Source::parse(text, Path::new("/srv")).map_err(|trouble| trouble.code())
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
             shown("ssh://deploy@git.example.org:2222/srv/fleet"),
             "ssh://deploy@git.example.org:2222/srv/fleet"
         );
-        assert_eq!(parse("./fleet"), Ok(Source::Local("/work/./fleet".into())));
+        assert_eq!(parse("./fleet"), Ok(Source::Local("/srv/./fleet".into())));
         assert_eq!(
             parse("/srv/my fleet"),
             Ok(Source::Local("/srv/my fleet".into()))
