@@ -131,7 +131,7 @@ pub async fn run_with(
     let sealed_last = sealer
         .last_source()?
         .and_then(|source| source.new.parse().ok());
-    // Its HTTP client opens where it may block.
+    // It opens the mirror, which reads the disk.
     let tracked = config.track.clone();
     let (tracker, track, moved) =
         tokio::task::spawn_blocking(move || Tracker::new(tracked, sealed_last))
