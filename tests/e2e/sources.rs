@@ -126,6 +126,11 @@ pub(crate) async fn seen(operator: &Operator, commit: &str) {
 
 /// Posts a push event as GitHub does; returns the answer's status.
 pub(crate) async fn post(hub: &Hub, body: &str, secret: &str, delivery: &str) -> u16 {
+    post_to(&hub.agents_url(), body, secret, delivery).await
+}
+
+/// [`post`] to the hub at this address.
+pub(crate) async fn post_to(hub: &str, body: &str, secret: &str, delivery: &str) -> u16 {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let signature: String = ring::hmac::sign(&key, body.as_bytes())
         .as_ref()
@@ -137,7 +142,7 @@ pub(crate) async fn post(hub: &Hub, body: &str, secret: &str, delivery: &str) ->
         .build()
         .unwrap();
     let answer = client
-        .post(format!("{}/webhooks/github", hub.agents_url()))
+        .post(format!("{hub}/webhooks/github"))
         .header("X-GitHub-Event", "push")
         .header("X-GitHub-Delivery", delivery)
         .header("X-Hub-Signature-256", format!("sha256={signature}"))
