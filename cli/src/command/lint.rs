@@ -35,8 +35,8 @@ pub struct LintArgs {
 /// Runs the command.
 pub fn run(args: &LintArgs) -> Result<(), Failure> {
     let local = Local::open(&args.fleet.repo, args.revision.as_deref())?;
-    let mut mistakes = unpinned(&local.tree, &local.fleet)
-        .map_err(|fault| Failure::Fault(fault.to_string()))?;
+    let mut mistakes =
+        unpinned(&local.tree, &local.fleet).map_err(|fault| Failure::Fault(fault.to_string()))?;
     mistakes.extend(local.mistakes);
     mistakes.extend(expressions(&local.fleet));
     mistakes.sort();
@@ -193,7 +193,9 @@ mod tests {
         );
         let broken = needs.replace("https://charts.example.org", "\"@bitnami\"");
         std::fs::write(chart.join("Chart.yaml"), broken).unwrap();
-        assert!(said().starts_with("charts/a/Chart.yaml:4: dependencies[0].repository: must be a URL"));
+        assert!(
+            said().starts_with("charts/a/Chart.yaml:4: dependencies[0].repository: must be a URL")
+        );
         std::fs::create_dir_all(chart.join("charts/redis")).unwrap();
         std::fs::write(chart.join("Chart.yaml"), needs).unwrap();
         assert_eq!(said(), "", "what lies in the chart needs no pin");

@@ -14,9 +14,8 @@ use super::lock::{ChartPin, Lock, LockedArtifact, LockedDependency, LockedReposi
 use super::oci::{self, Visit};
 use super::web::Web;
 use crate::document::GitSource;
-use crate::model::{App, Fleet, Render, Source};
+use crate::model::{App, Fleet, Source};
 use crate::path::RepoPath;
-use crate::template::fill;
 use crate::tree::{SharedTree, TreeFault};
 use crate::yaml;
 
@@ -159,7 +158,7 @@ impl<W: Web, G: GitRefs> Resolver<'_, W, G> {
                 let Some(pin) = self.repository(source, &at, anew).await else {
                     return Ok(());
                 };
-                if !unpinned::may_be_chart(app) {
+                if !super::unpinned::may_be_chart(app) {
                     return Ok(());
                 }
                 match self.fetcher.git().tree(&pin).await {
@@ -172,7 +171,7 @@ impl<W: Web, G: GitRefs> Resolver<'_, W, G> {
                 }
             }
             Source::Path(_) => {
-                for folder in unpinned::folders(request.fleet, app) {
+                for folder in super::unpinned::folders(request.fleet, app) {
                     self.folder(request.tree, &folder, None, anew).await?;
                 }
             }

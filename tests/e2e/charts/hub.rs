@@ -273,7 +273,7 @@ async fn the_hub_works_with_all_that_its_chart_s_values_can_say() {
     .to_string();
     let url = format!("https://{}", run.address);
     assert_eq!(
-        crate::sources::post_to(&url, &body, "it is me", "1").await,
+        crate::sources::post_to(&url, crate::sources::Forge::Github, &body, "it is me", "1").await,
         202
     );
     run.sees(&second).await;

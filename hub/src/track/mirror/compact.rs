@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use git2::{Odb, Oid, Repository};
+use git2::{Oid, Repository};
 
 use crate::track::limits::{LOOSE_OBJECTS_MAX, PACKS_MAX};
 use crate::track::mirror::fault;
@@ -166,7 +166,9 @@ fn index_ids(bytes: &[u8]) -> Option<Vec<Oid>> {
     let count = bytes.get(HEAD + FANOUT - 4..HEAD + FANOUT)?;
     let count = u32::from_be_bytes(count.try_into().ok()?) as usize;
     let ids = bytes.get(HEAD + FANOUT..)?.get(..count.checked_mul(20)?)?;
-    ids.chunks_exact(20).map(|id| Oid::from_bytes(id).ok()).collect()
+    ids.chunks_exact(20)
+        .map(|id| Oid::from_bytes(id).ok())
+        .collect()
 }
 
 fn packs(objects: &Path) -> Vec<PathBuf> {
@@ -189,7 +191,11 @@ fn loose(objects: &Path) -> Vec<(Oid, PathBuf)> {
         if start.len() != 2 {
             continue;
         }
-        for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(folder.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = format!("{start}{}", file.file_name().to_string_lossy());
             if let Ok(id) = Oid::from_str(&name)
                 && name.len() == 40
@@ -203,7 +209,7 @@ fn loose(objects: &Path) -> Vec<(Oid, PathBuf)> {
 
 /// Whether an object is there without looking at the disk again.
 #[cfg(test)]
-fn reads(odb: &Odb<'_>, id: Oid) -> bool {
+fn reads(odb: &git2::Odb<'_>, id: Oid) -> bool {
     odb.read(id).is_ok()
 }
 
@@ -250,7 +256,10 @@ mod tests {
         compact(folder.path(), Compaction::All).unwrap();
         assert_eq!((loose(&objects).len(), packs(&objects).len()), (0, 1));
         // Who had it open before finds all as well.
-        for odb in [&reader, &Repository::open_bare(folder.path()).unwrap().odb().unwrap()] {
+        for odb in [
+            &reader,
+            &Repository::open_bare(folder.path()).unwrap().odb().unwrap(),
+        ] {
             assert!(ids.iter().all(|id| reads(odb, *id)));
         }
         compact(folder.path(), Compaction::All).unwrap();
@@ -269,7 +278,12 @@ mod tests {
 
     #[test]
     fn an_index_that_is_none_names_no_object() {
-        for bytes in [&b""[..], b"\xfftOc\0\0\0\x02", b"\xfftOc\0\0\0\x01", &[0xff; 2000]] {
+        for bytes in [
+            &b""[..],
+            b"\xfftOc\0\0\0\x02",
+            b"\xfftOc\0\0\0\x01",
+            &[0xff; 2000],
+        ] {
             assert_eq!(index_ids(bytes), None);
         }
     }

@@ -104,7 +104,11 @@ impl Mirror {
         if what == Compaction::None {
             return Ok(());
         }
-        tracing::info!(loose = shape.loose, packs = shape.packs, "the mirror is packed");
+        tracing::info!(
+            loose = shape.loose,
+            packs = shape.packs,
+            "the mirror is packed"
+        );
         compact::compact(&self.folder, what)?;
         // A look that asks without reading the disk again must know of the new pack.
         self.repository = Repository::open_bare(&self.folder).map_err(|error| fault(&error))?;
