@@ -26,6 +26,8 @@ mod refusal;
 mod signature;
 mod source;
 mod sshsig;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod walk;
 
