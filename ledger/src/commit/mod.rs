@@ -35,7 +35,7 @@ pub use object::Commit;
 pub use oid::{HashKind, ObjectKind, Oid};
 pub use openpgp::OpenPgpKey;
 pub use paths::Paths;
-pub use people::{Listed, ListedKey, People, Person, PersonMistake};
+pub use people::{Member, People, PersonMistake};
 pub use refusal::AuthorRefusal;
 pub use signature::{Signer, signer};
 pub use source::frame;

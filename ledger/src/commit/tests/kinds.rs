@@ -5,21 +5,21 @@ use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PublicKey, Signature, SshSig};
 
 use super::*;
-use crate::commit::{
-    AuthorRefusal, Commit, HashKind, Listed, ListedKey, ObjectKind, Oid, People, SshKey, signer,
-};
+use crate::commit::{AuthorRefusal, Commit, HashKind, ObjectKind, Oid, People, SshKey, signer};
+use crate::time::Time;
+use crate::trust::{Person, PersonKey};
 
 pub(super) fn file(name: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/commits/");
     std::fs::read_to_string(format!("{folder}{name}")).unwrap()
 }
 
-pub(super) fn listed(keys: &[String]) -> Listed {
-    Listed {
+pub(super) fn listed(keys: &[String]) -> Person {
+    Person {
         name: "ada".into(),
         keys: keys
             .iter()
-            .map(|key| ListedKey {
+            .map(|key| PersonKey {
                 key: key.clone(),
                 valid_after: None,
                 valid_before: None,
@@ -157,9 +157,10 @@ fn cve_2026_44310_broken_signatures_are_refused_and_nothing_panics() {
 #[test]
 fn a_window_is_of_the_judges_time_and_never_of_the_commits() {
     let key = Key::new(1);
+    let at = |seconds: u64| Some(Time::from_ms(seconds * 1_000).unwrap());
     let mut ada = person("ada", &key, &["/"]);
-    ada.keys[0].valid_after = Some(NOW);
-    ada.keys[0].valid_before = Some(NOW + 100);
+    ada.keys[0].valid_after = at(NOW);
+    ada.keys[0].valid_before = at(NOW + 100);
     let people = People::read(&[ada]).unwrap();
     let mut repo = Repo::new(&[]);
     let tree = repo.tree(&files("a=1"));

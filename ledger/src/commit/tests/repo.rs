@@ -6,9 +6,9 @@ use ssh_key::private::{Ed25519Keypair, KeypairData, PrivateKey};
 use ssh_key::{HashAlg, LineEnding, SshSig};
 
 use crate::commit::{
-    AuthorRefusal, Authored, HashKind, Listed, ListedKey, ObjectKind, Oid, People, authored, frame,
-    prove,
+    AuthorRefusal, Authored, HashKind, ObjectKind, Oid, People, authored, frame, prove,
 };
+use crate::trust::{Person, PersonKey};
 
 /// The time of all judgements that do not ask for another.
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -48,10 +48,10 @@ impl Key {
 }
 
 /// A person with one key, as a trust root lists one.
-pub(crate) fn person(name: &str, key: &Key, paths: &[&str]) -> Listed {
-    Listed {
+pub(crate) fn person(name: &str, key: &Key, paths: &[&str]) -> Person {
+    Person {
         name: name.to_owned(),
-        keys: vec![ListedKey {
+        keys: vec![PersonKey {
             key: key.public(),
             valid_after: None,
             valid_before: None,
@@ -65,13 +65,13 @@ pub(crate) fn person(name: &str, key: &Key, paths: &[&str]) -> Listed {
 pub(crate) struct Repo {
     pub(crate) hash: HashKind,
     pub(crate) objects: BTreeMap<Oid, (ObjectKind, Vec<u8>)>,
-    pub(crate) people: Vec<Listed>,
+    pub(crate) people: Vec<Person>,
     clock: u64,
     skew: i64,
 }
 
 impl Repo {
-    pub(crate) fn new(people: &[Listed]) -> Self {
+    pub(crate) fn new(people: &[Person]) -> Self {
         Self {
             hash: HashKind::Sha1,
             objects: BTreeMap::new(),
