@@ -26,6 +26,8 @@ mod refusal;
 mod signature;
 mod source;
 mod sshsig;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod walk;
 
@@ -33,7 +35,7 @@ pub use object::Commit;
 pub use oid::{HashKind, ObjectKind, Oid};
 pub use openpgp::OpenPgpKey;
 pub use paths::Paths;
-pub use people::{Listed, ListedKey, People, Person, PersonMistake};
+pub use people::{Member, People, PersonMistake};
 pub use refusal::AuthorRefusal;
 pub use signature::{Signer, signer};
 pub use source::frame;

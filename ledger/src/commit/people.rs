@@ -10,47 +10,25 @@ use super::limits::KEYS_MAX;
 use super::openpgp::OpenPgpKey;
 use super::paths::Paths;
 use super::sshsig::SshKey;
-
-/// A person as a trust root lists one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The name.
-    pub name: String,
-    /// The keys.
-    pub keys: Vec<ListedKey>,
-    /// Paths that the person may change.
-    pub paths: Vec<String>,
-    /// It is the forge's own key, which counts for clean merges only.
-    pub forge: bool,
-}
-
-/// A key as a trust root lists one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedKey {
-    /// An OpenSSH line or an armoured OpenPGP key.
-    pub key: String,
-    /// Seconds since 1970 from which on it counts.
-    pub valid_after: Option<u64>,
-    /// Seconds since 1970 from which on it counts no more.
-    pub valid_before: Option<u64>,
-}
+use crate::time::Time;
+use crate::trust::Person;
 
 /// The people of one trust root, with their keys read.
 #[derive(Debug, Clone, Default)]
 pub struct People {
-    people: Vec<Person>,
+    people: Vec<Member>,
     pub(super) ssh: Vec<Held<SshKey>>,
     pub(super) openpgp: Vec<Held<OpenPgpKey>>,
 }
 
 /// A person whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
+pub struct Member {
     /// The name.
     pub name: String,
     /// What the person may change.
     pub paths: Paths,
-    /// It is the forge.
+    /// It is the forge, whose key counts for clean merges only.
     pub forge: bool,
 }
 
@@ -83,7 +61,7 @@ impl People {
     ///
     /// # Errors
     /// The first entry that can not be used: a person whose key is not understood must not be overlooked.
-    pub fn read(listed: &[Listed]) -> Result<Self, PersonMistake> {
+    pub fn read(listed: &[Person]) -> Result<Self, PersonMistake> {
         let mut people = Self::default();
         let mut known = BTreeSet::new();
         for (number, person) in listed.iter().enumerate() {
@@ -92,15 +70,15 @@ impl People {
                 problem,
             };
             let paths = Paths::read(person.paths.iter().map(String::as_str)).map_err(mistake)?;
-            people.people.push(Person {
+            people.people.push(Member {
                 name: person.name.clone(),
                 paths,
                 forge: person.forge,
             });
             for listed in &person.keys {
                 let window = Window {
-                    after: listed.valid_after,
-                    before: listed.valid_before,
+                    after: listed.valid_after.map(Time::seconds),
+                    before: listed.valid_before.map(Time::seconds),
                 };
                 let names = people.add(number, window, &listed.key).map_err(mistake)?;
                 for name in names {
@@ -146,7 +124,7 @@ impl People {
     }
 
     /// Whose a key is.
-    pub(super) fn person<K>(&self, held: &Held<K>) -> &Person {
+    pub(super) fn person<K>(&self, held: &Held<K>) -> &Member {
         &self.people[held.person]
     }
 }

@@ -2,21 +2,21 @@
 
 use super::object::Commit;
 use super::oid::Oid;
-use super::people::{Held, People, Person};
+use super::people::{Held, Member, People};
 use super::refusal::AuthorRefusal;
 use super::{openpgp, sshsig};
 
 /// A person whose signature over one commit was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer<'p> {
-    person: &'p Person,
+    person: &'p Member,
     key: String,
 }
 
 impl<'p> Signer<'p> {
     /// Who.
     #[must_use]
-    pub const fn person(&self) -> &'p Person {
+    pub const fn person(&self) -> &'p Member {
         self.person
     }
 
@@ -121,7 +121,7 @@ fn by_openpgp<'p>(
 
 fn in_time<K>(
     held: &Held<K>,
-    person: &Person,
+    person: &Member,
     commit: Oid,
     time: u64,
 ) -> Result<(), AuthorRefusal> {
