@@ -21,6 +21,8 @@ pub struct Claim {
     pub previous: Option<Digest>,
     /// Digest of the staging object with its entries.
     pub staging: Digest,
+    /// The log's signed checkpoint after these entries, a note's text; none from before the log.
+    pub checkpoint: Option<String>,
 }
 
 /// Why bytes are no claim.
@@ -50,6 +52,8 @@ struct Wire {
     number: u64,
     previous: String,
     staging: Digest,
+    #[serde(default)]
+    checkpoint: Option<String>,
 }
 
 impl Claim {
@@ -62,7 +66,10 @@ impl Claim {
         let Self {
             number, staging, ..
         } = self;
-        format!("{{\"format\":\"{FORMAT}\",\"number\":{number},\"previous\":\"{previous}\",\"staging\":\"{staging}\"}}")
+        let checkpoint = self.checkpoint.as_ref().map_or_else(String::new, |note| {
+            format!("\"checkpoint\":{},", Value::from(note.as_str()))
+        });
+        format!("{{{checkpoint}\"format\":\"{FORMAT}\",\"number\":{number},\"previous\":\"{previous}\",\"staging\":\"{staging}\"}}")
             .into_bytes()
     }
 
@@ -90,6 +97,7 @@ impl Claim {
             number: wire.number,
             previous,
             staging: wire.staging,
+            checkpoint: wire.checkpoint,
         };
         if claim.bytes() == bytes {
             Ok(claim)
@@ -115,11 +123,13 @@ mod tests {
             number: 0,
             previous: None,
             staging: Digest::of(b"s"),
+            checkpoint: None,
         };
         let second = Claim {
             number: 1,
             previous: Some(Digest::of(&first.bytes())),
             staging: Digest::of(b"t"),
+            checkpoint: Some("o\n1\nr\n\n— o x\n".into()),
         };
         for claim in [
             first,
@@ -128,6 +138,7 @@ mod tests {
                 number: u64::MAX,
                 previous: Some(Digest::default()),
                 staging: Digest::default(),
+                checkpoint: None,
             },
         ] {
             let bytes = claim.bytes();
@@ -146,6 +157,7 @@ mod tests {
                 number: 0,
                 previous: None,
                 staging: Digest::of(b"s"),
+                checkpoint: None,
             }
             .bytes(),
         )
@@ -154,7 +166,7 @@ mod tests {
             good.replace("claim/v1", "claim/v2"),
             good.replace("\"number\":0", "\"number\":1"),
             good.replace("\"number\":0", "\"number\":-1"),
-            good.replace("\"number\":0", "\"number\":0,\"checkpoint\":\"\""),
+            good.replace("\"number\":0", "\"number\":0,\"more\":\"\""),
             good.replace("\"previous\":\"\"", "\"previous\":\"ab\""),
             good.replace(',', ", "),
             format!("{good}\n"),

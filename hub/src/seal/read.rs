@@ -96,7 +96,7 @@ impl Sealer {
         let envelope = Envelope::parse(&bytes, &Limits::entry()).map_err(Refusal::from)?;
         match Statement::parse(envelope.payload()).map_err(Refusal::from)? {
             Statement::Source(source) => Ok(Some(source)),
-            Statement::Desired(_) => Ok(None),
+            _ => Ok(None),
         }
     }
 }
