@@ -21,7 +21,8 @@ pub struct Claim {
     pub previous: Option<Digest>,
     /// Digest of the staging object with its entries.
     pub staging: Digest,
-    /// The log's signed checkpoint after these entries, a note's text; none from before the log.
+    /// The log's checkpoint that covers its entries and all before them, a signed note with the log's own signature; none
+    /// in a claim from before the log.
     pub checkpoint: Option<String>,
 }
 
@@ -66,11 +67,17 @@ impl Claim {
         let Self {
             number, staging, ..
         } = self;
-        let checkpoint = self.checkpoint.as_ref().map_or_else(String::new, |note| {
-            format!("\"checkpoint\":{},", Value::from(note.as_str()))
-        });
-        format!("{{{checkpoint}\"format\":\"{FORMAT}\",\"number\":{number},\"previous\":\"{previous}\",\"staging\":\"{staging}\"}}")
-            .into_bytes()
+        let mut bytes = b"{".to_vec();
+        if let Some(checkpoint) = &self.checkpoint {
+            bytes.extend_from_slice(b"\"checkpoint\":");
+            json::write_string(checkpoint, &mut bytes);
+            bytes.push(b',');
+        }
+        let rest = format!(
+            "\"format\":\"{FORMAT}\",\"number\":{number},\"previous\":\"{previous}\",\"staging\":\"{staging}\"}}"
+        );
+        bytes.extend_from_slice(rest.as_bytes());
+        bytes
     }
 
     /// Reads a claim. A field that is not known is refused: whoever wrote it knew a rule that we would break.
@@ -129,7 +136,7 @@ mod tests {
             number: 1,
             previous: Some(Digest::of(&first.bytes())),
             staging: Digest::of(b"t"),
-            checkpoint: Some("o\n1\nr\n\n— o x\n".into()),
+            checkpoint: Some("log\n1\nroot\n\n\u{2014} log c2ln\n".into()),
         };
         for claim in [
             first,
@@ -138,7 +145,7 @@ mod tests {
                 number: u64::MAX,
                 previous: Some(Digest::default()),
                 staging: Digest::default(),
-                checkpoint: None,
+                checkpoint: Some("\"\\\u{1}".into()),
             },
         ] {
             let bytes = claim.bytes();
@@ -166,7 +173,9 @@ mod tests {
             good.replace("claim/v1", "claim/v2"),
             good.replace("\"number\":0", "\"number\":1"),
             good.replace("\"number\":0", "\"number\":-1"),
-            good.replace("\"number\":0", "\"number\":0,\"more\":\"\""),
+            good.replace("\"number\":0", "\"number\":0,\"checkpoint\":\"\""),
+            good.replace('{', "{\"checkpoint\":null,"),
+            good.replace("\"number\":0", "\"number\":0,\"more\":0"),
             good.replace("\"previous\":\"\"", "\"previous\":\"ab\""),
             good.replace(',', ", "),
             format!("{good}\n"),

@@ -111,6 +111,15 @@ impl Record {
                 });
             }
             Statement::Desired(desired) => desired,
+            // Whoever appended them checked them; they change no head.
+            Statement::Receipt(_)
+            | Statement::Drift(_)
+            | Statement::Enrolment(_)
+            | Statement::Revocation(_)
+            | Statement::TrustEntry(_)
+            | Statement::Override(_)
+            | Statement::Infrastructure(_)
+            | Statement::Reproduction(_) => return Ok(Filed::Other),
         };
         let root = roots
             .at(desired.trust_root)
