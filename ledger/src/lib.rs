@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod claim;
 pub mod digest;
 pub mod dsse;
+pub mod fork;
 pub mod identity;
 pub mod json;
 pub mod key;
