@@ -6,7 +6,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use countersign_fleet::api::TrustRootInUse;
@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::log::{self, LogMetrics};
 use crate::metrics::Metrics;
 use crate::pipeline::stage::Stage;
 use crate::pipeline::{Parts, Pipeline, PipelineError, workers};
@@ -119,11 +120,28 @@ pub async fn run_with(
     let trust = served_trust(&roots);
     let root = Arc::new(roots.newest().clone());
     let secrets = Secrets::new(store.clone(), Arc::clone(&index));
+    let mut registry = Registry::with_prefix("countersign_hub");
+    let alarms = Alarms::default();
+    let log = trust::log_keys(&roots, &config.keys)?.map(|keys| {
+        let metrics = LogMetrics::default();
+        metrics.register(&mut registry);
+        log::Parts {
+            signer: keys.signer,
+            keys: keys.keys,
+            policy: None,
+            timing: log::Timing::default(),
+            clock: Clock::system(),
+            metrics,
+            alarm: alarms.raiser(),
+            stop: stop.child_token(),
+        }
+    });
     let (sealer, heads) = Sealer::open(seal::Parts {
         store,
         index,
         roots,
         signers: sealers,
+        log,
     })
     .await?;
     let sealer = Arc::new(sealer);
@@ -139,7 +157,6 @@ pub async fn run_with(
             .map_err(|error| Trouble::MirrorFault {
                 reason: error.to_string(),
             })??;
-    let mut registry = Registry::with_prefix("countersign_hub");
     let (metrics, serve_metrics) = (Metrics::default(), serve::Metrics::default());
     metrics.register(&mut registry);
     serve_metrics.register(&mut registry);
@@ -156,6 +173,7 @@ pub async fn run_with(
         metrics: serve_metrics,
     };
     let state = State::open(setup).await?;
+    alarms.show(&state);
     for (cluster, head) in &heads {
         if let Some(head) = sealed::reread(&sealer, head).await? {
             state.publish(cluster, head);
@@ -228,6 +246,24 @@ pub async fn run_with(
     tracing::info!(outcome = ?stopped, "stopped serving");
     outcome??;
     Ok(())
+}
+
+/// Alarms of the log, which begins before there is a state to show them; until then they are only logged.
+#[derive(Default)]
+struct Alarms(Arc<OnceLock<Arc<State>>>);
+
+impl Alarms {
+    fn raiser(&self) -> log::Alarm {
+        let shown = Arc::clone(&self.0);
+        Arc::new(move |code, message| match shown.get() {
+            Some(state) => state.alarm(code, message),
+            None => tracing::error!(code, message, "alarm"),
+        })
+    }
+
+    fn show(&self, state: &Arc<State>) {
+        let _ = self.0.set(Arc::clone(state));
+    }
 }
 
 /// One hub a data folder, also after a crash: the system drops the lock with the process.

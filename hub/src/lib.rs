@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod hub;
+pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod seal;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::trust::VerifiedRoot;
+use countersign_ledger::tlog::note::{KeyKind, Vkey, VkeyError};
+use countersign_ledger::trust::{Roots, VerifiedRoot};
 
 use crate::config::meaning::TrustFile;
 use crate::seal::{FileSigner, KeyFileError, Missing, Signer};
@@ -59,6 +60,12 @@ pub enum TrustError {
     /// A sealer key can't be used.
     #[error(transparent)]
     Sealer(#[from] KeyFileError),
+    /// The trust root lists a log, and its key is not here.
+    #[error("the trust root lists a log: {0}")]
+    LogKey(KeyFileError),
+    /// What the trust root says of the log can't be read.
+    #[error("the trust root's log: {0}")]
+    LogListed(String),
     /// The CA is another one.
     #[error("hub-ca.crt is not the certificate whose fingerprint the trust root holds")]
     OtherAuthority,
@@ -101,6 +108,49 @@ pub fn open(file: &TrustFile, keys: &Path) -> Result<Trusted, TrustError> {
         sealers,
         authority,
     })
+}
+
+/// The log's key and how it is known; none if no trust root lists a log.
+pub struct LogKeys {
+    /// The key.
+    pub signer: Arc<dyn Signer>,
+    /// Keys that the log may have signed with, the newest first.
+    pub keys: Vec<Vkey>,
+}
+
+/// Reads `log.key`, if the trust roots list a log.
+///
+/// # Errors
+/// [`TrustError::LogKey`] if it is missing or others may read it, [`TrustError::LogListed`] if what is listed is no key
+/// of this fleet's log.
+pub fn log_keys(roots: &Roots, keys: &Path) -> Result<Option<LogKeys>, TrustError> {
+    let mut listed: Vec<Vkey> = Vec::new();
+    for root in roots.iter() {
+        let Some(log) = &root.document().log else {
+            continue;
+        };
+        let vkey: Vkey = log
+            .vkey
+            .parse()
+            .map_err(|error: VkeyError| TrustError::LogListed(error.to_string()))?;
+        let want = crate::log::origin(root.fleet());
+        if vkey.name() != want || vkey.kind() != KeyKind::Ed25519 {
+            return Err(TrustError::LogListed(format!(
+                "{vkey} is no Ed25519 key named {want:?}"
+            )));
+        }
+        listed.retain(|had| *had != vkey);
+        listed.insert(0, vkey);
+    }
+    if listed.is_empty() {
+        return Ok(None);
+    }
+    let signer =
+        FileSigner::open(&keys.join("log.key"), Missing::Refuse).map_err(TrustError::LogKey)?;
+    Ok(Some(LogKeys {
+        signer: Arc::new(signer),
+        keys: listed,
+    }))
 }
 
 fn root(file: &TrustFile) -> Result<VerifiedRoot, TrustError> {

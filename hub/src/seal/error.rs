@@ -1,12 +1,14 @@
 //! Why nothing was sealed.
 
+use std::sync::Arc;
+
 use countersign_ledger::dsse::EnvelopeError;
 use countersign_ledger::key::{PublicKey, SignFault};
 use countersign_ledger::manifest::ManifestError;
 use countersign_ledger::statement::StatementError;
 use countersign_ledger::{Digest, Refusal};
 
-use super::recovery::RecordError;
+use crate::log::{LogError, LogOpenError, RecordError};
 use crate::store::index::IndexFault;
 use crate::store::{BlobError, StoreFault};
 
@@ -46,9 +48,23 @@ pub enum OpenError {
         /// Environments allowed.
         max: usize,
     },
+    /// The log does not begin.
+    #[error(transparent)]
+    Log(LogOpenError),
     /// The store holds another trust root of that version.
     #[error("the store holds another trust root of version {0}")]
     TrustRootConflict(u64),
+}
+
+impl From<LogOpenError> for OpenError {
+    fn from(error: LogOpenError) -> Self {
+        match error {
+            LogOpenError::Store(fault) => Self::Store(fault),
+            LogOpenError::Index(fault) => Self::Index(fault),
+            LogOpenError::Record(error) => Self::Record(error),
+            other => Self::Log(other),
+        }
+    }
 }
 
 /// Why a batch was not sealed.
@@ -78,8 +94,11 @@ pub enum SealError {
         /// The claim.
         number: u64,
         /// What the index said.
-        fault: IndexFault,
+        fault: Arc<IndexFault>,
     },
+    /// The log took nothing: nothing happened, and it can be tried again.
+    #[error(transparent)]
+    Log(LogError),
     /// The store failed before the claim: nothing happened, and it can be tried again.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -180,6 +199,23 @@ pub enum SealError {
     Cut,
 }
 
+impl From<LogError> for SealError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Stopped | LogError::Full => Self::Stopped,
+            LogError::ClaimLost { number } => Self::ClaimLost { number },
+            LogError::ClaimUnknown { number, fault } => Self::ClaimUnknown { number, fault },
+            LogError::NotFiled { number, fault } => Self::NotFiled { number, fault },
+            LogError::Store(fault) => Self::Store(fault),
+            LogError::Staging(error) => Self::Blob(error),
+            other @ (LogError::Busy
+            | LogError::TooLarge(_)
+            | LogError::Index(_)
+            | LogError::Sign(_)) => Self::Log(other),
+        }
+    }
+}
+
 /// What to do after a batch was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -201,6 +237,8 @@ impl SealError {
             | Self::ClaimUnknown { .. }
             | Self::NotFiled { .. } => Next::Reopen,
             Self::Store(_) | Self::Index(_) | Self::Sign { .. } | Self::Cut => Next::Retry,
+            Self::Log(LogError::TooLarge(_)) => Next::Change,
+            Self::Log(_) => Next::Retry,
             Self::Blob(BlobError::Fault(_)) => Next::Retry,
             Self::Blob(BlobError::Tampered { .. })
             | Self::ClusterUnknown(_)

@@ -15,9 +15,10 @@ pub mod signer;
 mod statement;
 mod writer;
 
+pub use crate::log::RecordError;
 pub use error::{Next, OpenError, SealError};
 pub use read::Stored;
-pub use recovery::{Head, RecordError};
+pub use recovery::Head;
 pub use sealer::{Parts, Sealer};
 pub use secret::{Encrypted, Plain, SecretError, Secrets};
 pub use signer::{FileSigner, KeyFileError, Missing, Signer};

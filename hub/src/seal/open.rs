@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_ledger::Digest;
-use countersign_ledger::claim::Claim;
+use bytes::Bytes;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::limits::SIGNATURES_MAX;
+use countersign_ledger::tlog::note::Vkey;
 use countersign_ledger::trust::Roots;
 
-use super::recovery::{Record, RecordError};
+use super::recovery::Record;
 use super::{OpenError, Signer};
-use crate::store::index::Index;
-use crate::store::{Store, staging_path};
+use crate::log::RecordError;
+use crate::log::chain::Chain;
+use crate::log::replay::{self, Replay};
+use crate::store::Store;
+use crate::store::index::{Filed, Index};
 
 /// Each environment of the trust root has a key here, and each key here is one of the trust root.
 pub(super) fn check_signers(
@@ -44,60 +47,36 @@ pub(super) fn check_signers(
     Ok(())
 }
 
+/// Takes entries into a record as they are read back.
+struct Recorder<'r> {
+    record: Record,
+    roots: &'r Roots,
+}
+
+impl Replay for Recorder<'_> {
+    fn take(&mut self, number: u64, entries: &[Bytes]) -> Result<Vec<Filed>, RecordError> {
+        self.record.take(number, entries, self.roots, &RingVerifier)
+    }
+}
+
 /// Reads all claims that the index does not have yet.
 pub(super) async fn recover(
     store: &Store,
     index: &Index,
     roots: &Roots,
-) -> Result<Record, OpenError> {
-    let mut record = resume(store, index).await?;
-    let after = record
-        .next
-        .checked_sub(1)
-        .map(|number| format!("{number:020}"))
-        .unwrap_or_default();
-    for name in store.list("claims", &after).await? {
-        let number = record.next;
-        let path = Claim::path(number);
-        let Some(later) = name.parse::<u64>().ok().filter(|_| path.ends_with(&name)) else {
-            return Err(RecordError::Gap {
-                number,
-                later: name.parse().unwrap_or(u64::MAX),
-            }
-            .into());
-        };
-        let Some(bytes) = store.get(&path).await? else {
-            return Err(RecordError::Gap { number, later }.into());
-        };
-        let staging = record.read_claim(&bytes)?.staging;
-        let Some(staged) = store.get(&staging_path(&staging)).await? else {
-            return Err(RecordError::StagingMissing { number, staging }.into());
-        };
-        let replayed = record.replay(&bytes, &staged, roots, &RingVerifier)?;
-        index.file(replayed.number, &replayed.digest, &replayed.entries, &[])?;
-    }
-    Ok(record)
-}
-
-/// The record as the index has it. A store that lost or changed a claim that the index has seen is refused: whoever
-/// means it (another store) deletes the index.
-async fn resume(store: &Store, index: &Index) -> Result<Record, OpenError> {
-    let Some((number, digest)) = index.last_claim()? else {
-        return Ok(Record::default());
-    };
-    match store.get(&Claim::path(number)).await? {
-        None => return Err(RecordError::SetBack { number }.into()),
-        Some(bytes) if Digest::of(&bytes) != digest => {
-            return Err(RecordError::Rewritten { number }.into());
-        }
-        Some(_) => {}
-    }
-    match Record::resume(Some((number, digest)), index.heads()?) {
-        Ok(record) => Ok(record),
+    keys: &[Vkey],
+) -> Result<(Record, Chain), OpenError> {
+    let mut chain = replay::resume(store, index, keys).await?;
+    let record = match Record::resume(index.heads()?) {
+        Ok(record) => record,
         Err(problem) => {
             tracing::warn!(%problem, "the index is damaged; it is made anew");
             index.clear()?;
-            Ok(Record::default())
+            chain = Chain::default();
+            Record::default()
         }
-    }
+    };
+    let mut recorder = Recorder { record, roots };
+    let chain = replay::replay(store, index, keys, chain, &mut recorder).await?;
+    Ok((recorder.record, chain))
 }

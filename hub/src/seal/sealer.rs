@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_ledger::Digest;
 use countersign_ledger::dsse::{self, Envelope, Limits, PAYLOAD_TYPE};
 use countersign_ledger::key::{PublicKey, RingVerifier};
 use countersign_ledger::manifest::SectionList;
 use countersign_ledger::trust::Roots;
-use countersign_ledger::{Digest, bundle};
 use tokio::sync::Mutex;
 
 use super::batch::{self, Built};
-use super::recovery::{Record, RecordError};
+use super::recovery::Record;
 use super::statement::{self, Draft};
+use super::writer::{Claims, Writer};
 use super::{
-    Batch, Heads, OpenError, SealError, Sealed, Signer, SourceEntry, Unsealed, open, writer,
+    Batch, Heads, Next, OpenError, SealError, Sealed, Signer, SourceEntry, Unsealed, open, writer,
 };
+use crate::log::{self, Entry, Log};
 use crate::store::index::Index;
 use crate::store::{Created, Store, trust_path};
 
@@ -30,6 +32,8 @@ pub struct Parts {
     pub roots: Roots,
     /// The sealer key of each environment.
     pub signers: BTreeMap<String, Arc<dyn Signer>>,
+    /// The log; none if the trust root lists none.
+    pub log: Option<log::Parts>,
 }
 
 /// Seals batches, and reads back what was sealed.
@@ -38,11 +42,13 @@ pub struct Sealer {
     pub(super) index: Arc<Index>,
     roots: Roots,
     signers: BTreeMap<String, Arc<dyn Signer>>,
+    log: Option<Log>,
     pub(super) state: Mutex<State>,
 }
 
 pub(super) struct State {
     pub(super) record: Record,
+    writer: Writer,
     /// What the newest manifests that were sealed since the start name, sorted, by cluster: all of it lies in the store.
     names: BTreeMap<String, Vec<Digest>>,
     /// Whether a claim's fate is not known, so that the record must be read again.
@@ -57,6 +63,7 @@ impl Sealer {
             index,
             roots,
             signers,
+            log,
         } = parts;
         open::check_signers(&roots, &signers)?;
         for root in roots.iter() {
@@ -65,10 +72,26 @@ impl Sealer {
                 return Err(OpenError::TrustRootConflict(root.version()));
             }
         }
-        let record = open::recover(&store, &index, &roots).await?;
+        let keys = log.as_ref().map_or(&[][..], |log| &log.keys);
+        let (record, chain) = open::recover(&store, &index, &roots, keys).await?;
+        let log = match log {
+            Some(parts) => {
+                Some(Log::start(store.clone(), Arc::clone(&index), chain.clone(), parts).await?)
+            }
+            None => None,
+        };
         let heads = record.heads.clone();
+        let writer = match &log {
+            Some(log) => Writer::Log(log.clone()),
+            None => Writer::Claims(Claims {
+                store: store.clone(),
+                index: Arc::clone(&index),
+                chain,
+            }),
+        };
         let state = Mutex::new(State {
             record,
+            writer,
             names: BTreeMap::new(),
             stopped: false,
         });
@@ -78,6 +101,7 @@ impl Sealer {
                 index,
                 roots,
                 signers,
+                log,
                 state,
             },
             heads,
@@ -88,7 +112,7 @@ impl Sealer {
     /// returns, the batch is part of the record and survives everything that the store survives.
     ///
     /// # Cancel safety
-    /// Dropped before the claim is written, nothing has happened. Dropped while it is written, the sealer stops
+    /// Dropped before the batch is written, nothing has happened. Dropped while it is written, the sealer stops
     /// ([`SealError::Stopped`]), because its record may lag.
     pub async fn seal(
         &self,
@@ -140,32 +164,23 @@ impl Sealer {
             likely.push(self.write_blobs(built, before.as_ref(), &mut filed).await?);
         }
 
-        let staging = bundle::encode(entries.iter().map(Bytes::as_ref)).map_err(|error| {
-            RecordError::Bundle {
-                number: state.record.next,
-                error,
-            }
-        })?;
-        let staging = Bytes::from(staging);
-        let claim = state.record.claim(Digest::of(&staging));
-        let claim_bytes = Bytes::from(claim.bytes());
-        // Nothing is claimed that could not be replayed.
+        // Nothing is claimed that could not be taken in.
         let mut record = state.record.clone();
-        let replayed = record.replay(&claim_bytes, &staging, &self.roots, &RingVerifier)?;
-        writer::stage(&self.store, staging).await?;
-
+        let next = state.writer.next();
+        let taken = record.take(next, &entries, &self.roots, &RingVerifier)?;
+        let entries = entries.into_iter().zip(taken);
+        let entries = entries.map(|(bytes, filed)| Entry { bytes, filed });
         // From here until the end the fate of the claim is open; if this future is dropped, it stays open.
         state.stopped = true;
-        writer::claim(&self.store, claim.number, claim_bytes).await?;
-        self.index
-            .file(replayed.number, &replayed.digest, &replayed.entries, &filed)
-            .map_err(|fault| SealError::NotFiled {
-                number: replayed.number,
-                fault,
-            })?;
+        let claim = match state.writer.append(entries.collect(), filed).await {
+            Ok(claim) => claim,
+            Err(error) => {
+                state.stopped = error.next() == Next::Reopen;
+                return Err(error);
+            }
+        };
         state.record = record;
         state.stopped = false;
-
         let sealed = built.into_iter().zip(likely).filter_map(|(built, likely)| {
             let head = Arc::clone(state.record.heads.get(&built.cluster)?);
             let section_list = Bytes::copy_from_slice(built.manifest.list_bytes());
@@ -182,10 +197,16 @@ impl Sealer {
             state.names.insert(cluster, sealed.names.clone());
         }
         Ok(Batch {
-            claim: Some(claim.number),
+            claim,
             source: leaf,
             sealed,
         })
+    }
+
+    /// The log that batches go into; none if the trust root lists none.
+    #[must_use]
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
     }
 
     fn check_clusters(&self, states: &[Unsealed]) -> Result<(), SealError> {

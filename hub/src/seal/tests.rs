@@ -77,6 +77,7 @@ fn parts(store: &Store, index: &Arc<Index>) -> Parts {
         index: Arc::clone(index),
         roots: roots(),
         signers: signers(),
+        log: None,
     }
 }
 

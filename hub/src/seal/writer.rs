@@ -1,11 +1,15 @@
 //! The order of writes: blobs, staging object, claim. Before the claim nothing has happened; after it, all of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use countersign_ledger::Digest;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::SealError;
-use crate::store::{BlobError, Created, Store, StoreFault, staging_path};
+use crate::log::chain::Chain;
+use crate::log::{Entry, Log, sequencer};
+use crate::store::{BlobError, Index, Store, StoreFault};
 
 /// Blobs written at once: a local disk groups their fsyncs, S3 answers in parallel.
 const WRITES_MAX: usize = 32;
@@ -37,26 +41,70 @@ pub(super) async fn missing(
     missing.try_next().await
 }
 
-/// Writes a staging object.
-pub(super) async fn stage(store: &Store, staging: Bytes) -> Result<(), BlobError> {
-    let path = staging_path(&Digest::of(&staging));
-    match store.create(&path, staging).await? {
-        Created::Ours => Ok(()),
-        Created::Theirs(there) => Err(BlobError::Tampered {
-            path,
-            got: Digest::of(&there),
-        }),
+/// What makes a batch part of the record: the log, or in a fleet without one the claims alone.
+pub(super) enum Writer {
+    /// The log.
+    Log(Log),
+    /// Claims without checkpoint.
+    Claims(Claims),
+}
+
+/// Writes claims of a fleet without a log.
+pub(super) struct Claims {
+    pub(super) store: Store,
+    pub(super) index: Arc<Index>,
+    pub(super) chain: Chain,
+}
+
+impl Writer {
+    /// The number of the next claim, if nobody else writes one before.
+    pub(super) fn next(&self) -> u64 {
+        match self {
+            Self::Log(log) => log
+                .claimed()
+                .borrow()
+                .as_ref()
+                .map_or(0, |signed| signed.claim.saturating_add(1)),
+            Self::Claims(claims) => claims.chain.next,
+        }
+    }
+
+    /// Makes `entries` part of the record; the claim, if one was needed.
+    pub(super) async fn append(
+        &mut self,
+        entries: Vec<Entry>,
+        blobs: Vec<Digest>,
+    ) -> Result<Option<u64>, SealError> {
+        match self {
+            Self::Log(log) => Ok(log.append_read(entries, blobs).await?.claim),
+            Self::Claims(claims) => claims.append(entries, blobs).await,
+        }
     }
 }
 
-/// Writes claim `number`: from here on the batch is part of the record.
-pub(super) async fn claim(store: &Store, number: u64, claim: Bytes) -> Result<(), SealError> {
-    match store
-        .create(&countersign_ledger::claim::Claim::path(number), claim)
-        .await
-    {
-        Ok(Created::Ours) => Ok(()),
-        Ok(Created::Theirs(_)) => Err(SealError::ClaimLost { number }),
-        Err(fault) => Err(SealError::ClaimUnknown { number, fault }),
+impl Claims {
+    async fn append(
+        &mut self,
+        entries: Vec<Entry>,
+        blobs: Vec<Digest>,
+    ) -> Result<Option<u64>, SealError> {
+        let planned = sequencer::plan(&self.index, &self.chain.frontier, vec![(entries, blobs)])?;
+        if planned.grown.leaves.is_empty() {
+            return Ok(None);
+        }
+        sequencer::stage(&self.store, &planned.digest, planned.staging.clone()).await?;
+        let claim = self.chain.claim(planned.digest, None);
+        let bytes = Bytes::from(claim.bytes());
+        let digest = Digest::of(&bytes);
+        sequencer::claim(&self.store, claim.number, bytes).await?;
+        let filed = self
+            .index
+            .file(&planned.filing(claim.number, &digest, None));
+        filed.map_err(|fault| SealError::NotFiled {
+            number: claim.number,
+            fault: Arc::new(fault),
+        })?;
+        self.chain.advance(&digest, planned.grown.frontier, None);
+        Ok(Some(claim.number))
     }
 }

@@ -1,4 +1,4 @@
-//! The three things that are asked of a store, and their one real answer: the `object_store` crate.
+//! The few things that are asked of a store, and their one real answer: the `object_store` crate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub trait Backend: Send + Sync + 'static {
         path: &'a str,
         bytes: Bytes,
     ) -> BoxFuture<'a, Result<Written, StoreFault>>;
+    /// Writes `bytes` under `path`, in place of what lies there; durable when it answers, and never seen half-written.
+    fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreFault>>;
     /// Names directly in `folder` that sort after `after`, sorted.
     fn list<'a>(
         &'a self,
@@ -177,6 +179,15 @@ impl Backend for Objects {
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
                     Ok(Written::NotNew)
                 }
+                Err(error) => Err(fault(path, &error)),
+            }
+        })
+    }
+
+    fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move {
+            match self.objects.put(&parse(path)?, bytes.into()).await {
+                Ok(_) => Ok(()),
                 Err(error) => Err(fault(path, &error)),
             }
         })

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::{Backend, Objects, StoreFault, Written};
 
@@ -31,6 +32,7 @@ pub(crate) struct FailAt {
     /// Whether the store answers again after the failure.
     goes_on: bool,
     writes: Arc<AtomicU64>,
+    told: watch::Sender<bool>,
 }
 
 impl FailAt {
@@ -41,12 +43,21 @@ impl FailAt {
             flavour,
             goes_on,
             writes: Arc::new(AtomicU64::new(0)),
+            told: watch::Sender::new(false),
         }
     }
 
     /// Whether the write that fails was reached.
     pub(crate) fn failed(&self) -> bool {
         self.writes.load(Ordering::SeqCst) > self.at
+    }
+
+    /// Waits until the store answers nothing any more; for ever if it goes on after its failure.
+    pub(crate) async fn died(&self) {
+        if self.goes_on {
+            std::future::pending::<()>().await;
+        }
+        let _ = self.told.subscribe().wait_for(|told| *told).await;
     }
 
     fn check(&self, path: &str) -> Result<(), StoreFault> {
@@ -90,6 +101,7 @@ impl Backend for FailAt {
             if self.writes.fetch_add(1, Ordering::SeqCst) != self.at {
                 return self.inner.create(path, bytes).await;
             }
+            self.told.send_replace(true);
             match self.flavour {
                 Flavour::NotDone => {}
                 Flavour::DoneButFailed => {
@@ -98,6 +110,25 @@ impl Backend for FailAt {
                 Flavour::DoneLater => {
                     let (inner, path) = (Arc::clone(&self.inner), path.to_owned());
                     tokio::spawn(async move { inner.create(&path, bytes).await });
+                }
+            }
+            Err(broken(path))
+        })
+    }
+
+    fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move {
+            self.check(path)?;
+            if self.writes.fetch_add(1, Ordering::SeqCst) != self.at {
+                return self.inner.put(path, bytes).await;
+            }
+            self.told.send_replace(true);
+            match self.flavour {
+                Flavour::NotDone => {}
+                Flavour::DoneButFailed => self.inner.put(path, bytes).await?,
+                Flavour::DoneLater => {
+                    let (inner, path) = (Arc::clone(&self.inner), path.to_owned());
+                    tokio::spawn(async move { inner.put(&path, bytes).await });
                 }
             }
             Err(broken(path))

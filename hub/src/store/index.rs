@@ -1,7 +1,12 @@
 //! What can be made again: which envelopes each cluster has, in SQLite. Filled by replaying claims, by one writer; if it
 //! is lost, it is filled again.
 //!
-//! The one exception are the salts of Secrets: without them every Secret is encrypted anew once, and nothing else is lost.
+//! The exceptions are the salts of Secrets (without them every Secret is encrypted anew once) and how far each witness
+//! has cosigned (without it the witness says so itself).
+
+mod leaves;
+
+pub use leaves::{Leaf, NodeRow, Place};
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,6 +42,31 @@ pub enum Filed {
         /// The envelope.
         envelope: Bytes,
     },
+    /// Any other entry: it is found by its leaf hash.
+    Other,
+}
+
+/// A claim as it is filed, in one transaction with its entries.
+#[derive(Debug, Clone, Copy)]
+pub struct FiledClaim<'a> {
+    /// Its number.
+    pub number: u64,
+    /// Digest of its bytes.
+    pub digest: &'a Digest,
+    /// Digest of its staging object.
+    pub staging: &'a Digest,
+    /// The signed checkpoint in it; none from before the log.
+    pub note: Option<&'a [u8]>,
+    /// Its entries that are new in the tree, in order.
+    pub leaves: &'a [Leaf],
+    /// Complete nodes of the tree at the levels of tiles above the leaves.
+    pub nodes: &'a [NodeRow],
+    /// The tree after it, as [`countersign_ledger::tlog::Frontier::to_bytes`] writes it.
+    pub frontier: &'a [u8],
+    /// What its entries say.
+    pub entries: &'a [Filed],
+    /// Blobs that are known to lie in the store.
+    pub blobs: &'a [Digest],
 }
 
 /// An encrypted Secret that can be used again while its content stays the same.
@@ -60,10 +90,15 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 const TABLES: &str = "
-    CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL);
+    CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
+        note BLOB, frontier BLOB NOT NULL);
+    CREATE INDEX claim_by_size ON claim (size, number);
+    CREATE TABLE leaf (place INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, claim INTEGER NOT NULL, at INTEGER NOT NULL);
+    CREATE TABLE node (level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, place))
+        WITHOUT ROWID;
     CREATE TABLE envelope (cluster TEXT NOT NULL, generation INTEGER NOT NULL, bytes BLOB NOT NULL,
         PRIMARY KEY (cluster, generation)) WITHOUT ROWID;
     CREATE TABLE source (leaf BLOB PRIMARY KEY, number INTEGER NOT NULL, git_commit TEXT NOT NULL, bytes BLOB NOT NULL)
@@ -73,11 +108,12 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS witness (vkey TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
-    DROP TABLE IF EXISTS blob;";
+    DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -130,44 +166,45 @@ impl Index {
         Ok(self.lock().query_row(sql, [], read).optional()?)
     }
 
-    /// Files a claim with its entries, and blobs that are known to lie in the store.
-    pub fn file(
-        &self,
-        number: u64,
-        claim: &Digest,
-        entries: &[Filed],
-        blobs: &[Digest],
-    ) -> Result<(), IndexFault> {
+    /// Files a claim: all of it, or nothing.
+    pub fn file(&self, claim: &FiledClaim<'_>) -> Result<(), IndexFault> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
-        transaction.execute(
-            "INSERT INTO claim VALUES (?1, ?2)",
-            params![int(number), claim.as_bytes()],
-        )?;
-        for entry in entries {
+        leaves::file(&transaction, claim)?;
+        for entry in claim.entries {
             match entry {
                 Filed::Source {
                     commit,
                     leaf,
                     envelope,
-                } => transaction.execute(
-                    "INSERT OR IGNORE INTO source VALUES (?1, ?2, ?3, ?4)",
-                    params![leaf.as_bytes(), int(number), commit, envelope.as_ref()],
-                )?,
+                } => {
+                    transaction.execute(
+                        "INSERT OR IGNORE INTO source VALUES (?1, ?2, ?3, ?4)",
+                        params![
+                            leaf.as_bytes(),
+                            int(claim.number),
+                            commit,
+                            envelope.as_ref()
+                        ],
+                    )?;
+                }
                 Filed::Desired {
                     cluster,
                     generation,
                     envelope,
-                } => transaction.execute(
-                    "INSERT INTO envelope VALUES (?1, ?2, ?3)",
-                    params![cluster, int(*generation), envelope.as_ref()],
-                )?,
-            };
+                } => {
+                    transaction.execute(
+                        "INSERT INTO envelope VALUES (?1, ?2, ?3)",
+                        params![cluster, int(*generation), envelope.as_ref()],
+                    )?;
+                }
+                Filed::Other => {}
+            }
         }
         {
             let mut insert =
                 transaction.prepare_cached("INSERT OR IGNORE INTO blob VALUES (?1)")?;
-            for blob in blobs {
+            for blob in claim.blobs {
                 insert.execute(params![blob.as_bytes()])?;
             }
         }

@@ -1,7 +1,8 @@
 //! Where everything lies that can not be made again: objects that are written once and never changed.
 //!
 //! In: bytes under a path that is new. Out: the same bytes, or that somebody else was first. One operation decides
-//! anything, create-if-absent: a local folder and every S3 store have it alike. [`index`] is what can be made again.
+//! anything, create-if-absent: a local folder and every S3 store have it alike. One object is replaced, the log's
+//! [`CHECKPOINT`]: it says how far the log is published and decides nothing. [`index`] is what can be made again.
 
 mod backend;
 #[cfg(test)]
@@ -117,6 +118,15 @@ impl Store {
         }
     }
 
+    /// Writes `bytes` under `path`, in place of what lies there; durable when it returns. For [`CHECKPOINT`] alone: all
+    /// else is written once.
+    ///
+    /// # Cancel safety
+    /// Dropped while it runs, the write may or may not happen; a reader sees the old bytes or the new ones.
+    pub async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreFault> {
+        self.backend.put(path, bytes).await
+    }
+
     /// Writes a blob under its digest, which it returns.
     ///
     /// # Cancel safety
@@ -155,6 +165,9 @@ impl Store {
         }
     }
 }
+
+/// Where the log's newest published checkpoint lies.
+pub const CHECKPOINT: &str = "checkpoint";
 
 /// Where a blob lies.
 #[must_use]

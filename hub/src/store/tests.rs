@@ -50,6 +50,22 @@ async fn only_the_first_bytes_under_a_path_stay() {
 }
 
 #[tokio::test]
+async fn the_checkpoint_alone_is_replaced_and_leaves_nothing_behind() {
+    let (folder, on_disk) = folder();
+    for store in [on_disk, Store::in_memory()] {
+        for text in ["a", "longer", "b"] {
+            store.put(CHECKPOINT, text.into()).await.unwrap();
+            assert_eq!(store.get(CHECKPOINT).await.unwrap(), Some(text.into()));
+        }
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("store"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [CHECKPOINT]);
+}
+
+#[tokio::test]
 async fn of_many_writers_of_one_path_one_wins() {
     let (_folder, store) = folder();
     let writers = (0..16_u8).map(|n| {

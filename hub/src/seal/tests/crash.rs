@@ -218,6 +218,10 @@ impl Backend for Hanging {
         self.inner.create(path, bytes)
     }
 
+    fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreFault>> {
+        self.inner.put(path, bytes)
+    }
+
     fn list<'a>(
         &'a self,
         folder: &'a str,
