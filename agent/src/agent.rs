@@ -146,11 +146,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     engine.keeps(&identity.uid);
     ready.store(true, Ordering::Relaxed);
 
-    let restored = restore::restore(&engine, &saved, &options.cluster, &roots).await?;
+    let (restored, checked) = restore::restore(&engine, &saved, &options.cluster, &roots)
+        .await?
+        .unzip();
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
-    let puller = Puller {
+    let mut puller = Puller {
         hub: Hub::new(options.hub.clone(), roots.newest().document().hub_ca),
         keys,
         saved,
@@ -161,19 +163,16 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         renew: false,
         last: restored
             .as_ref()
-            .map(|(state, _)| state.manifest().statement().last()),
+            .map(|kept| kept.manifest().statement().last()),
         roots,
-        checked: restored
-            .as_ref()
-            .map(|(_, checked)| checked.clone())
-            .unwrap_or_default(),
+        checked: checked.unwrap_or_default(),
+        kept: None,
         newest,
         channel,
     };
-    if let Some((state, _)) = &restored {
-        puller.publish(state);
+    if let Some(kept) = restored {
+        puller.publish(kept);
     }
-    drop(restored);
     tasks.spawn(heal::run(Arc::clone(&engine), queues.jobs, stop.clone()));
     tasks.spawn(health::probe::run(
         Arc::clone(&engine),
@@ -209,6 +208,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     }
     if let Err(error) = engine.saved.sync() {
         tracing::error!(%error, "inventory could not be made durable");
+    }
+    if let Err(error) = engine.saved.settle() {
+        tracing::error!(%error, "the last arrivals could not be settled");
     }
     if stepped_back {
         Err(StartError::SteppedBack)

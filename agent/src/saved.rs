@@ -1,25 +1,28 @@
 //! What survives a restart, in one folder: the verified state, its blobs, the inventory, the trust roots.
 //!
-//! Everything but the inventory is written to a scratch name, synced, renamed, and the folder synced, so a crash leaves
-//! the old or the new, never half. Blobs are named by their digest and hashed again when read. The inventory is a
-//! journal of lines; a torn last line is dropped (the object is then written again, which changes nothing).
+//! Everything but the inventory is written to a scratch name and renamed, so a crash leaves the old or the new, never
+//! half. A state and its blobs are made durable together, by one sync of `arrivals`. Blobs are named by their digest and
+//! hashed again when read. The inventory is a journal of lines; a torn last line is dropped (the object is then written
+//! again, which changes nothing).
 //!
 //! ```text
-//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  inventory.log  keys/
+//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  keys/
 //! ```
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+mod arrivals;
 mod journal;
 
+use arrivals::{Arrivals, Kind};
 use journal::Journal;
 
 /// The floor and what to run, as last verified.
@@ -44,10 +47,12 @@ pub struct State {
 pub struct Saved {
     dir: PathBuf,
     journal: Mutex<Journal>,
+    arrivals: Mutex<Arrivals>,
 }
 
 impl Saved {
-    /// Opens the folder, makes what is missing, removes scratch files that a crash left.
+    /// Opens the folder, makes what is missing, removes scratch files that a crash left, and puts back what it may have
+    /// cost of the last arrivals.
     ///
     /// # Errors
     /// When the folder can't be made or written.
@@ -59,10 +64,27 @@ impl Saved {
             fs::remove_file(entry?.path())?;
         }
         let file = append(&dir.join("inventory.log"))?;
+        // What a crash may have cost in the places of the last arrivals is written there again.
+        let mut arrivals = Arrivals::open(dir, &mut |kind, digest, content| {
+            let path = match kind {
+                Kind::State => dir.join(STATE),
+                Kind::Blob => blob_path(dir, digest),
+            };
+            private_dir(path.parent().unwrap_or(dir))?;
+            place(dir, &path, content, When::Later)
+        })?;
+        if !arrivals.is_empty() {
+            arrivals.start_anew()?;
+        }
         Ok(Self {
             dir: dir.to_owned(),
             journal: Mutex::new(Journal { file, lines: 0 }),
+            arrivals: Mutex::new(arrivals),
         })
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder for keys.
@@ -76,7 +98,7 @@ impl Saved {
     /// # Errors
     /// When it is there but can't be read.
     pub fn state(&self) -> io::Result<Option<State>> {
-        match fs::read(self.dir.join("state.json")) {
+        match fs::read(self.dir.join(STATE)) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(io::Error::other),
@@ -85,13 +107,34 @@ impl Saved {
         }
     }
 
-    /// Commits a state; its blobs must be there already.
+    /// Commits a state; its blobs must be there already. All of it is durable when it returns.
     ///
     /// # Errors
-    /// When it could not be made durable; the old one then stands.
+    /// When it could not be made durable; after a restart the old one may stand.
     pub fn commit(&self, state: &State) -> io::Result<()> {
         let bytes = serde_json::to_vec(state).map_err(io::Error::other)?;
-        self.replace(&self.dir.join("state.json"), &bytes)
+        let mut arrivals = self.arrivals();
+        arrivals.add(Kind::State, &Digest::of(&bytes), &bytes)?;
+        arrivals.sync()?;
+        place(&self.dir, &self.dir.join(STATE), &bytes, When::Later)
+    }
+
+    /// Whether [`Self::settle`] is due.
+    #[must_use]
+    pub fn wants_settling(&self) -> bool {
+        self.arrivals().is_large()
+    }
+
+    /// Makes what arrived durable in its own places, so that the list of arrivals starts anew.
+    ///
+    /// # Errors
+    /// When the disk refused; all is as durable as before.
+    pub fn settle(&self) -> io::Result<()> {
+        let mut arrivals = self.arrivals();
+        if arrivals.is_empty() {
+            return Ok(());
+        }
+        arrivals.start_anew()
     }
 
     /// Trust roots that came, oldest first.
@@ -148,27 +191,26 @@ impl Saved {
         ))
     }
 
-    /// Keeps blobs that were checked. Durable when it returns.
+    /// Keeps blobs that were checked. Durable with the next [`Self::commit`].
     ///
     /// # Errors
     /// When one could not be written; those before it stay.
     pub fn keep(&self, blobs: &[(Digest, Bytes)]) -> io::Result<()> {
-        let mut folders = HashSet::new();
+        let mut made = HashSet::new();
+        let mut arrivals = self.arrivals();
         for (digest, bytes) in blobs {
-            let path = self.blob_path(digest);
-            if path.exists() {
+            // Read, not only looked for: what a crash left half is written again.
+            if self.blob(digest).is_ok() {
                 continue;
             }
-            let folder = path.parent().unwrap_or(&self.dir).to_owned();
-            if !folder.exists() {
-                private_dir(&folder)?;
-                folders.insert(self.dir.join("blobs"));
+            let path = self.blob_path(digest);
+            let folder = path.parent().unwrap_or(&self.dir);
+            if !made.contains(folder) {
+                private_dir(folder)?;
+                made.insert(folder.to_owned());
             }
-            self.place(&path, bytes)?;
-            folders.insert(folder);
-        }
-        for folder in folders {
-            File::open(folder)?.sync_all()?;
+            arrivals.add(Kind::Blob, digest, bytes)?;
+            place(&self.dir, &path, bytes, When::Later)?;
         }
         Ok(())
     }
@@ -196,28 +238,44 @@ impl Saved {
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.dir.join("blobs").join(&name[..2]).join(name)
+        blob_path(&self.dir, digest)
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.place(path, bytes)?;
+        place(&self.dir, path, bytes, When::Now)?;
         File::open(path.parent().unwrap_or(&self.dir))?.sync_all()
     }
+}
 
-    /// Writes to a scratch name, syncs, renames; the folder is the caller's to sync.
-    fn place(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static SCRATCH: AtomicU64 = AtomicU64::new(0);
-        let scratch = self
-            .dir
-            .join("scratch")
-            .join(SCRATCH.fetch_add(1, Ordering::Relaxed).to_string());
-        let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&scratch)?;
-        file.write_all(bytes)?;
+const STATE: &str = "state.json";
+
+fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    dir.join("blobs").join(&name[..2]).join(name)
+}
+
+/// When a file's bytes must have reached the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Before it gets its name.
+    Now,
+    /// When the arrivals start anew, which hold its bytes until then.
+    Later,
+}
+
+/// Writes to a scratch name, syncs if it must be now, renames; the folder is the caller's to sync.
+fn place(dir: &Path, path: &Path, bytes: &[u8], sync: When) -> io::Result<()> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SCRATCH: AtomicU64 = AtomicU64::new(0);
+    let scratch = dir
+        .join("scratch")
+        .join(SCRATCH.fetch_add(1, Ordering::Relaxed).to_string());
+    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&scratch)?;
+    file.write_all(bytes)?;
+    if sync == When::Now {
         file.sync_data()?;
-        fs::rename(&scratch, path)
     }
+    fs::rename(&scratch, path)
 }
 
 fn append(path: &Path) -> io::Result<File> {

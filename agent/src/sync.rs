@@ -19,9 +19,11 @@ use crate::plan::consent::Refused;
 use crate::plan::{self, AppPlan, Desired, Plan, waves};
 use crate::watch::Watches;
 
+mod kinds;
 mod survey;
 mod writes;
 
+use kinds::KindsInUse;
 use survey::survey;
 use writes::{healthy, write_all, write_with_retries};
 
@@ -40,6 +42,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut watches = Watches::new(Arc::clone(&engine), stop.clone());
+    let mut kinds = KindsInUse::default();
     let mut first = true;
     loop {
         let desired = newest.borrow_and_update().clone();
@@ -48,7 +51,8 @@ pub async fn run(
         }
         if let Some(desired) = desired {
             let preempted = stop.child_token();
-            let carried = carry_out(&engine, &mut watches, &desired, &preempted, first);
+            let used = kinds.of(&desired, &engine.settings.rails);
+            let carried = carry_out(&engine, &mut watches, (&desired, &used), &preempted, first);
             let done = {
                 tokio::pin!(carried);
                 tokio::select! {
@@ -87,38 +91,38 @@ pub async fn run(
 async fn carry_out(
     engine: &Arc<Engine>,
     watches: &mut Watches,
-    desired: &Arc<Desired>,
+    (desired, kinds): (&Arc<Desired>, &BTreeSet<GroupKind>),
     stop: &CancellationToken,
     first: bool,
 ) -> bool {
     let rails = &engine.settings.rails;
-    let kinds: BTreeSet<GroupKind> = desired
-        .objects
-        .keys()
-        .filter(|id| rails.check(id).is_ok())
-        .map(|id| GroupKind::of(id))
-        .collect();
-    while let Err(problem) = engine.discover().await {
-        tracing::warn!(%problem, "discovery failed");
+    // What is known is not asked for again with each state: a write or a watch that fails asks.
+    while !engine.kinds().know(kinds) {
+        match engine.discover().await {
+            Ok(()) => break,
+            Err(problem) => tracing::warn!(%problem, "discovery failed"),
+        }
         tokio::time::sleep(clock::jittered(Duration::from_secs(1))).await;
     }
     let forgotten = engine.world().adopt(Arc::clone(desired));
     engine.news().forgot(forgotten);
-    watches.use_kinds(&kinds);
+    watches.use_kinds(kinds);
     if first {
         // What was changed or deleted while we were away must be known before it is planned.
         watches.listed(LISTS_MAX).await;
     }
-    survey(engine, desired).await;
+    let open = engine.world().open(rails);
+    survey(engine, &open).await;
     let plan = {
-        let world = engine.world();
-        plan::plan(desired, &|id| world.live(id), rails)
+        let mut world = engine.world();
+        let open = world.open(rails);
+        plan::replan(desired, &open, &|id| world.live(id), rails)
     };
     let within = tell_refused(engine, &plan);
     if !plan.is_empty() {
         tracing::info!(generation = plan.generation, writes = plan.writes(), "plan");
     }
-    let done = execute(engine, &plan, stop).await && within;
+    let done = execute(engine, desired, &plan, stop).await && within;
     if let Err(error) = sync_inventory(engine).await {
         tracing::error!(%error, "inventory could not be made durable");
     }
@@ -162,7 +166,7 @@ async fn sync_inventory(engine: &Arc<Engine>) -> std::io::Result<()> {
     let engine = Arc::clone(engine);
     tokio::task::spawn_blocking(move || {
         let world = engine.world();
-        if engine.saved.wants_compaction(world.iter().count()) {
+        if engine.saved.wants_compaction(world.len()) {
             let held = world
                 .iter()
                 .filter_map(|(id, object)| object.held.as_ref().map(|held| (&**id, held)));
@@ -175,7 +179,12 @@ async fn sync_inventory(engine: &Arc<Engine>) -> std::io::Result<()> {
     .unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
-async fn execute(engine: &Arc<Engine>, plan: &Plan, stop: &CancellationToken) -> bool {
+async fn execute(
+    engine: &Arc<Engine>,
+    desired: &Desired,
+    plan: &Plan,
+    stop: &CancellationToken,
+) -> bool {
     let mut done = true;
     if !plan.first.is_empty() {
         let failed = write_all(engine, &plan.first, stop).await;
@@ -196,7 +205,7 @@ async fn execute(engine: &Arc<Engine>, plan: &Plan, stop: &CancellationToken) ->
     for app in &plan.apps {
         let finished = &finished;
         apps.push(async move {
-            let ok = run_app(engine, plan, app, finished, stop).await;
+            let ok = run_app(engine, desired, plan, app, finished, stop).await;
             finished.send_modify(|done| {
                 done.insert(Arc::clone(&app.name), ok);
             });
@@ -220,13 +229,20 @@ type Finished = BTreeMap<Arc<str>, bool>;
 /// One app, wave by wave; true when it is written whole.
 async fn run_app(
     engine: &Arc<Engine>,
+    desired: &Desired,
     plan: &Plan,
     app: &AppPlan,
     finished: &watch::Sender<Finished>,
     stop: &CancellationToken,
 ) -> bool {
-    let writes = app.waves.iter().any(|wave| !wave.apply.is_empty());
-    if writes {
+    let needed = plan
+        .apps
+        .iter()
+        .any(|other| other.after.contains(&app.name));
+    if app.waves.is_empty() && app.prune.is_empty() && !needed {
+        return true;
+    }
+    if !app.waves.is_empty() {
         for other in app
             .after
             .iter()
@@ -246,9 +262,21 @@ async fn run_app(
         }
         engine.wait_for(&app.name, None);
     }
+    let all = waves::all(desired, &app.name, &engine.settings.rails);
     let mut ok = true;
-    let last = app.waves.iter().rposition(|wave| !wave.apply.is_empty());
-    for (at, wave) in app.waves.iter().enumerate() {
+    let mut stood = i32::MIN;
+    for wave in &app.waves {
+        // Waves below that need no write must be healthy all the same.
+        for (number, ids) in all.range(stood..wave.number) {
+            let why = format!("waits for wave {number} to be healthy");
+            engine.wait_for(&app.name, Some(why));
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                () = healthy(engine, ids) => {}
+            }
+            engine.wait_for(&app.name, None);
+        }
+        stood = wave.number;
         let failed = write_with_retries(engine, &wave.apply, stop).await;
         if stop.is_cancelled() {
             return false;
@@ -256,18 +284,6 @@ async fn run_app(
         if failed > 0 {
             ok = false;
             break; // the next wave builds on this one; another state, or a person, must help
-        }
-        // The last wave that is written has none after it to hold back; others wait for it as an app.
-        if last.is_some_and(|last| at < last) {
-            engine.wait_for(
-                &app.name,
-                Some(format!("waits for wave {} to be healthy", wave.number)),
-            );
-            tokio::select! {
-                () = stop.cancelled() => return false,
-                () = healthy(engine, &wave.all) => {}
-            }
-            engine.wait_for(&app.name, None);
         }
     }
     if ok {
@@ -277,16 +293,8 @@ async fn run_app(
             }
             ok &= prune_one(engine, id).await;
         }
-        if plan
-            .apps
-            .iter()
-            .any(|other| other.after.contains(&app.name))
-        {
-            let all: Vec<Arc<ObjectId>> = app
-                .waves
-                .iter()
-                .flat_map(|wave| wave.all.iter().cloned())
-                .collect();
+        if needed {
+            let all: Vec<Arc<ObjectId>> = all.into_values().flatten().collect();
             tokio::select! {
                 () = stop.cancelled() => return false,
                 () = healthy(engine, &all) => {}

@@ -4,12 +4,13 @@
 //! Pure but for reading blobs through a function. Nothing is persisted or applied before [`Assembled::complete`] gave a
 //! [`VerifiedState`].
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use countersign_ledger::digest::Digest;
+use countersign_ledger::identity::ObjectId;
 use countersign_ledger::key::RingVerifier;
-use countersign_ledger::manifest::{Content, Line};
+use countersign_ledger::manifest::{Line, SectionList, SectionRef};
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Roots;
 use countersign_ledger::verify::{
@@ -17,7 +18,9 @@ use countersign_ledger::verify::{
     VerifiedStatement,
 };
 
-use crate::plan::{App, Desired, Want};
+use crate::plan::Desired;
+
+mod desired;
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -76,32 +79,116 @@ pub fn sections(
     verify::sections(statement, list.0.as_ref())
 }
 
+/// A verified state as it is kept for the next one, which is read at the price of what it changes.
+#[derive(Debug)]
+pub struct Kept {
+    manifest: VerifiedManifest,
+    desired: Arc<Desired>,
+}
+
+impl Kept {
+    /// Of a state that passed all checks; the one before it is not known.
+    #[must_use]
+    pub fn new(state: VerifiedState) -> Self {
+        let desired = Arc::new(desired::whole(&state));
+        Self {
+            manifest: state.into_manifest(),
+            desired,
+        }
+    }
+
+    /// What it says, as verified.
+    #[must_use]
+    pub fn manifest(&self) -> &VerifiedManifest {
+        &self.manifest
+    }
+
+    /// The same in the agent's own terms.
+    #[must_use]
+    pub fn desired(&self) -> &Arc<Desired> {
+        &self.desired
+    }
+
+    /// Digests of all blobs that it stands on.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> {
+        let statement = self.manifest.statement();
+        let list = self.manifest.list();
+        [
+            statement.envelope(),
+            statement.desired().manifest,
+            list.apps,
+        ]
+        .into_iter()
+        .chain(list.sections.iter().map(|section| section.digest))
+        .chain(objects(self.manifest.lines()).map(|(digest, _)| digest))
+    }
+}
+
 /// A manifest whose lines are known; its objects' blobs are still to be checked.
 #[derive(Debug)]
 pub struct Assembled {
     manifest: VerifiedManifest,
+    before: Option<Before>,
+}
+
+/// What is known of the state before.
+#[derive(Debug)]
+struct Before {
+    desired: Arc<Desired>,
+    sections: HashSet<Digest>,
+    /// Identities of the lines in sections that are there no more as they were.
+    dropped: HashSet<ObjectId>,
 }
 
 impl Assembled {
-    /// Reads the lines out of the sections.
+    /// Reads the lines out of the sections; those that `before` has too are taken from there.
     ///
     /// # Errors
     /// The [`Refusal`].
     pub fn new<B: AsRef<[u8]>>(
         sections: VerifiedSections,
+        before: Option<Kept>,
         blob: impl FnMut(&Digest) -> Option<B>,
     ) -> Result<Self, Refusal> {
+        let (manifest, before) = match before {
+            None => (None, None),
+            Some(Kept { manifest, desired }) => {
+                let named = |list: &SectionList| -> HashSet<Digest> {
+                    list.sections.iter().map(|named| named.digest).collect()
+                };
+                let now = named(sections.list());
+                let dropped = lines_by_section(&manifest)
+                    .filter(|(named, _)| !now.contains(&named.digest))
+                    .flat_map(|(_, lines)| lines.iter().map(|line| line.id().clone()))
+                    .collect();
+                let before = Before {
+                    desired,
+                    sections: named(manifest.list()),
+                    dropped,
+                };
+                (Some(manifest), Some(before))
+            }
+        };
         Ok(Self {
-            manifest: sections.assemble(blob)?,
+            manifest: sections.assemble_after(manifest, blob)?,
+            before,
         })
     }
 
-    /// The objects' blobs with their lengths.
+    /// The objects' blobs with their lengths, where the state before did not have the same lines.
     pub fn blobs(&self) -> impl Iterator<Item = (Digest, u64)> {
-        self.manifest.lines().iter().filter_map(|line| match line {
-            Line::Object(object) => Some((*object.content.blob(), object.bytes)),
-            Line::Tombstone(_) | Line::Orphan(_) => None,
-        })
+        objects(self.new_lines())
+    }
+
+    /// Lines in sections that the state before did not have.
+    fn new_lines(&self) -> impl Iterator<Item = &Line> {
+        let had = |digest: &Digest| {
+            let before = self.before.as_ref();
+            before.is_some_and(|before| before.sections.contains(digest))
+        };
+        lines_by_section(&self.manifest)
+            .filter(move |(named, _)| !had(&named.digest))
+            .flat_map(|(_, lines)| lines)
     }
 
     /// All checks have passed, if `checked` knows every blob.
@@ -111,9 +198,43 @@ impl Assembled {
     pub fn complete(
         self,
         checked: impl FnMut(&Digest) -> Option<Checked>,
-    ) -> Result<VerifiedState, Refusal> {
-        verify::complete(self.manifest, checked)
+    ) -> Result<Kept, Refusal> {
+        let changed = self.before.as_ref().map(|before| {
+            let lines = self.new_lines();
+            Arc::new(desired::after(
+                &before.desired,
+                &self.manifest,
+                lines,
+                &before.dropped,
+            ))
+        });
+        let state = verify::complete(self.manifest, checked)?;
+        Ok(match changed {
+            Some(desired) => Kept {
+                manifest: state.into_manifest(),
+                desired,
+            },
+            None => Kept::new(state),
+        })
     }
+}
+
+/// Each section with its lines: they stand in the order of the list.
+fn lines_by_section(manifest: &VerifiedManifest) -> impl Iterator<Item = (&SectionRef, &[Line])> {
+    let mut rest = manifest.lines();
+    manifest.list().sections.iter().map(move |named| {
+        let count = usize::try_from(named.lines).unwrap_or(usize::MAX);
+        let (own, others) = rest.split_at(count.min(rest.len()));
+        rest = others;
+        (named, own)
+    })
+}
+
+fn objects<'a>(lines: impl IntoIterator<Item = &'a Line>) -> impl Iterator<Item = (Digest, u64)> {
+    lines.into_iter().filter_map(|line| match line {
+        Line::Object(object) => Some((*object.content.blob(), object.bytes)),
+        Line::Tombstone(_) | Line::Orphan(_) => None,
+    })
 }
 
 /// Checks one blob.
@@ -141,64 +262,6 @@ pub fn saved_statement(
 ) -> Result<VerifiedStatement, Refusal> {
     let known = Known::new(cluster, roots, None);
     verify::restored(&known, &Link::bare(envelope), None, &RingVerifier)
-}
-
-/// A verified state in the agent's own terms.
-#[must_use]
-pub fn desired(state: &VerifiedState) -> Desired {
-    let mut names: BTreeMap<&str, Arc<str>> = BTreeMap::new();
-    let manifest = state.manifest();
-    for line in manifest.lines() {
-        names.entry(line.app()).or_insert_with(|| line.app().into());
-    }
-    for app in manifest.apps().as_slice() {
-        names
-            .entry(&app.name)
-            .or_insert_with(|| app.name.as_str().into());
-    }
-    let name = |text: &str| names.get(text).map_or_else(|| text.into(), Arc::clone);
-    let mut out = Desired {
-        generation: state.generation(),
-        ..Desired::default()
-    };
-    for app in manifest.apps().as_slice() {
-        out.apps.insert(
-            name(&app.name),
-            App {
-                name: name(&app.name),
-                commit: app.commit.clone(),
-                depends_on: app.depends_on.iter().map(|other| name(other)).collect(),
-                exclusive: app.exclusive,
-            },
-        );
-    }
-    for line in manifest.lines() {
-        let id = Arc::new(line.id().clone());
-        match line {
-            Line::Object(object) => {
-                let commitment = match object.content {
-                    Content::Plain { .. } => None,
-                    Content::Secret { commitment, .. } => Some(commitment),
-                };
-                let blob = *object.content.blob();
-                let want = Want {
-                    app: name(&object.app),
-                    wave: object.wave,
-                    blob,
-                    bytes: object.bytes,
-                    commitment,
-                };
-                out.objects.insert(id, want);
-            }
-            Line::Tombstone(line) => {
-                out.tombstones.insert(id, name(&line.app));
-            }
-            Line::Orphan(line) => {
-                out.orphans.insert(id, name(&line.app));
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Pure: events and answers come in with the time (`judge`), effects go out; `engine` carries them out. `object` is what
 //! is kept of one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +11,8 @@ use countersign_ledger::identity::ObjectId;
 
 use crate::apply::outcome::Problem;
 use crate::health::Health;
-use crate::plan::{Desired, Live};
+use crate::plan::rails::Rails;
+use crate::plan::{Desired, Live, consent};
 use crate::watch::ownership;
 
 mod judge;
@@ -25,6 +26,10 @@ pub struct World {
     desired: Arc<Desired>,
     objects: HashMap<Arc<ObjectId>, Object>,
     dirty: HashSet<Arc<ObjectId>>,
+    /// Desired objects that may not stand as desired: at least all that don't.
+    open: HashSet<Arc<ObjectId>>,
+    /// Objects whose last drifts are remembered.
+    fights: HashSet<Arc<ObjectId>>,
 }
 
 impl World {
@@ -34,41 +39,60 @@ impl World {
         &self.desired
     }
 
-    /// Takes a newly verified state. Objects that are neither desired nor held are forgotten and returned.
+    /// Takes a newly verified state, at the price of what it changes. Objects that are neither desired nor held are
+    /// forgotten; those that are no longer desired are returned.
     pub fn adopt(&mut self, desired: Arc<Desired>) -> Vec<Arc<ObjectId>> {
-        for (id, want) in &desired.objects {
-            let object = self.objects.entry(Arc::clone(id)).or_default();
-            let stands = object
-                .held
-                .as_ref()
-                .is_some_and(|held| held.applied == Some(want.blob));
-            if !stands && object.sync == Sync::Synced {
+        let before = std::mem::replace(&mut self.desired, Arc::clone(&desired));
+        let mut forgotten = Vec::new();
+        for (id, was, now) in desired.objects.changes(&before.objects) {
+            let Some(want) = now else {
+                forgotten.push(Arc::clone(id));
+                if self.get(id).is_some_and(|object| object.held.is_none()) {
+                    self.objects.remove(id);
+                }
+                continue;
+            };
+            // Under the state's own key, so that the identity is kept once.
+            let mut object = match self.objects.remove_entry(id) {
+                Some((_, object)) => object,
+                None => Object::default(),
+            };
+            match object.sync {
+                Sync::Failed(_) => object.sync = Sync::Pending, // new bytes, a new try
+                // A person has looked: whoever fights on is found out again.
+                Sync::Contested if was.is_some_and(|was| was.blob != want.blob) => {
+                    object.sync = Sync::Pending;
+                    object.fight = None;
+                }
+                _ => {}
+            }
+            self.objects.insert(Arc::clone(id), object);
+            self.dirty.insert(Arc::clone(id));
+            self.open.insert(Arc::clone(id));
+        }
+        for id in &self.open {
+            let (Some(want), Some(object)) = (desired.objects.get(id), self.objects.get_mut(id))
+            else {
+                continue;
+            };
+            if object.sync == Sync::Synced && !object.holds(&want.blob) {
                 object.sync = Sync::Pending;
             }
-            let was = self.desired.objects.get(id);
-            if was.is_none_or(|was| was != want) {
-                match object.sync {
-                    Sync::Failed(_) => object.sync = Sync::Pending, // new bytes, a new try
-                    // A person has looked: whoever fights on is found out again.
-                    Sync::Contested if was.is_some_and(|was| was.blob != want.blob) => {
-                        object.sync = Sync::Pending;
-                        object.fight = None;
-                    }
-                    _ => {}
-                }
-                self.dirty.insert(Arc::clone(id));
-            }
         }
-        let mut forgotten = Vec::new();
-        for id in self.desired.objects.keys() {
-            if !desired.objects.contains_key(id) {
-                forgotten.push(Arc::clone(id));
-            }
-        }
-        self.objects
-            .retain(|id, object| object.held.is_some() || desired.objects.contains_key(id));
-        self.desired = desired;
         forgotten
+    }
+
+    /// Desired objects that may not stand as desired, sorted: what a plan must look at.
+    pub fn open(&mut self, rails: &Rails) -> BTreeSet<Arc<ObjectId>> {
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|id| {
+            self.desired.objects.get(id).is_some_and(|want| {
+                let live = self.live(id);
+                live.applied != Some(want.blob) || consent::consent(id, &live, rails).is_err()
+            })
+        });
+        self.open = open;
+        self.open.iter().cloned().collect()
     }
 
     /// Puts back what the inventory on disk says.
@@ -104,6 +128,18 @@ impl World {
     /// All objects.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<ObjectId>, &Object)> {
         self.objects.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// None at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
     }
 
     /// The identity as kept, to share it.
@@ -145,17 +181,26 @@ impl World {
     /// Fights that are over: their objects stand as desired. Returns whether there were any.
     pub fn settle(&mut self, now: Instant) -> bool {
         let mut any = false;
-        for (id, object) in &mut self.objects {
-            if object.fight.as_ref().is_some_and(|fight| fight.over(now)) {
-                object.fight = None;
-                object.rival = None;
-                if object.sync == Sync::Contested && !object.queued {
-                    object.sync = Sync::Synced;
-                    self.dirty.insert(Arc::clone(id));
-                    any = true;
-                }
+        let (objects, dirty) = (&mut self.objects, &mut self.dirty);
+        self.fights.retain(|id| {
+            let Some(object) = objects.get_mut(id) else {
+                return false;
+            };
+            let Some(fight) = &object.fight else {
+                return false;
+            };
+            if !fight.over(now) {
+                return true;
             }
-        }
+            object.fight = None;
+            object.rival = None;
+            if object.sync == Sync::Contested && !object.queued {
+                object.sync = Sync::Synced;
+                dirty.insert(Arc::clone(id));
+                any = true;
+            }
+            false
+        });
         any
     }
 
@@ -195,6 +240,7 @@ impl World {
         object.argo = true;
         object.sync = Sync::ArgoTracked;
         self.dirty.insert(Arc::clone(id));
+        self.open.insert(Arc::clone(id));
     }
 
     /// It is not written: a guard rail keeps it out.
@@ -204,15 +250,17 @@ impl World {
         if object.sync != failed {
             object.sync = failed;
             self.dirty.insert(Arc::clone(id));
+            self.open.insert(Arc::clone(id));
         }
     }
 
     /// It was deleted by us, and NotFound was seen: the inventory shrinks.
     pub fn gone(&mut self, id: &ObjectId) {
-        if self.desired.objects.contains_key(id) {
+        if let Some((id, _)) = self.desired.objects.entry(id) {
             if let Some(object) = self.objects.get_mut(id) {
                 object.held = None;
                 object.sync = Sync::Pending;
+                self.open.insert(Arc::clone(id));
             }
         } else {
             self.objects.remove(id);
@@ -228,6 +276,7 @@ impl World {
                 held.expected.revision = 0;
             }
             object.judged = 0;
+            self.open.insert(Arc::clone(id));
             if !object.argo {
                 object.sync = Sync::Pending;
                 self.dirty.insert(Arc::clone(id));

@@ -70,7 +70,7 @@ async fn the_regular_full_compare_finds_what_no_event_told() {
     rig.push();
     rig.applied().await;
     // A change that the agent is made to believe its own: events of it are older than what it then expects.
-    let blob = rig.desired.objects[&id].blob;
+    let blob = rig.desired.objects.get(&id).unwrap().blob;
     until("its turn", || async {
         rig.engine.world().begin_write(&id).then_some(())
     })

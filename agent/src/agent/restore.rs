@@ -7,12 +7,12 @@ use countersign_ledger::digest::Digest;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Roots;
-use countersign_ledger::verify::{Checked, VerifiedState};
+use countersign_ledger::verify::Checked;
 
 use super::StartError;
 use crate::engine::Engine;
 use crate::saved::{Saved, State};
-use crate::verify::{self, Assembled, Untrusted};
+use crate::verify::{self, Assembled, Kept, Untrusted};
 
 /// The inventory and the last verified state, checked again; none before the first, or when a blob was lost.
 pub(super) async fn restore(
@@ -20,7 +20,7 @@ pub(super) async fn restore(
     saved: &Arc<Saved>,
     cluster: &str,
     roots: &Roots,
-) -> Result<Option<(VerifiedState, HashMap<Digest, Checked>)>, StartError> {
+) -> Result<Option<(Kept, HashMap<Digest, Checked>)>, StartError> {
     let folder = |error| StartError::Data {
         folder: "state".to_owned(),
         error,
@@ -57,7 +57,7 @@ fn read_saved(
     state: &State,
     cluster: &str,
     roots: Roots,
-) -> Result<(VerifiedState, HashMap<Digest, Checked>), Refusal> {
+) -> Result<(Kept, HashMap<Digest, Checked>), Refusal> {
     let read = |digest: &Digest| {
         saved
             .blob(digest)
@@ -78,7 +78,7 @@ fn read_saved(
         verify::saved_statement(cluster, then.unwrap_or(roots), &read(&state.envelope)?)?;
     let list = read(&state.manifest)?;
     let sections = verify::sections(statement, &Untrusted(list))?;
-    let assembled = Assembled::new(sections, |digest| saved.blob(digest).ok())?;
+    let assembled = Assembled::new(sections, None, |digest| saved.blob(digest).ok())?;
     let mut checked = HashMap::new();
     let blobs: Vec<(Digest, u64)> = assembled.blobs().collect();
     for (digest, length) in blobs {
@@ -87,6 +87,6 @@ fn read_saved(
             verify::blob(&digest, length, Untrusted(read(&digest)?))?.0,
         );
     }
-    let state = assembled.complete(|digest| checked.get(digest).copied())?;
-    Ok((state, checked))
+    let kept = assembled.complete(|digest| checked.get(digest).copied())?;
+    Ok((kept, checked))
 }

@@ -129,6 +129,13 @@ impl Kinds {
         Ok(())
     }
 
+    /// Whether all of `kinds` are known, and none of them by the word of an API service that did not answer.
+    #[must_use]
+    pub fn know<'a>(&self, kinds: impl IntoIterator<Item = &'a GroupKind>) -> bool {
+        let known = |kind| self.place(kind).is_some_and(|place| !place.stale);
+        !self.0.is_empty() && kinds.into_iter().all(known)
+    }
+
     /// Where a kind lives, if the API server knows it.
     #[must_use]
     pub fn place(&self, kind: &GroupKind) -> Option<&Place> {

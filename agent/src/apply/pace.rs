@@ -1,4 +1,5 @@
-//! How many writes may be in flight: additive increase while the API server keeps up, halved when it pushes back.
+//! How many writes may be in flight: quickly more until the API server falls behind for the first time, slowly more after
+//! that, halved when it pushes back.
 //!
 //! [`Window`] is the pure rule; [`Pace`] lends its places to tasks.
 
@@ -11,8 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const IN_FLIGHT_MIN: u32 = 8;
 /// Most writes in flight: beyond it only the slowest answers grow slower.
 pub const IN_FLIGHT_MAX: u32 = 32;
-/// An answer that takes so much longer than the quickest ones counts as the API server falling behind.
+/// Answers that usually take so much longer than the quickest one mean that the API server falls behind.
 const SLOW_FACTOR: u32 = 12;
+/// One answer in so many makes what is usual: a single slow one says nothing.
+const USUAL_OF: u32 = 8;
+/// A slower answer counts as this slow.
+const SLOWEST: Duration = Duration::from_secs(60);
 /// Answers below this are never slow, however quick the others are.
 const SLOW_FLOOR: Duration = Duration::from_millis(150);
 /// After a reduction the answers to what was already in flight say nothing new.
@@ -24,6 +29,7 @@ pub struct Window {
     size: u32,
     answered: u32,
     quickest: Duration,
+    usual: Duration,
     rested: Option<Instant>,
 }
 
@@ -33,6 +39,7 @@ impl Default for Window {
             size: 16,
             answered: 0,
             quickest: Duration::MAX,
+            usual: Duration::ZERO,
             rested: None,
         }
     }
@@ -48,12 +55,13 @@ impl Window {
     /// An answer came after `took`.
     pub fn answered(&mut self, now: Instant, took: Duration) {
         self.quickest = self.quickest.min(took);
-        if took > SLOW_FLOOR.max(self.quickest.saturating_mul(SLOW_FACTOR)) {
+        self.usual = (self.usual * (USUAL_OF - 1) + took.min(SLOWEST)) / USUAL_OF;
+        if self.usual > SLOW_FLOOR.max(self.quickest.saturating_mul(SLOW_FACTOR)) {
             self.reduce(now, 4);
             return;
         }
         self.answered += 1;
-        if self.answered >= self.size {
+        if self.rested.is_none() || self.answered >= self.size {
             self.answered = 0;
             self.size = (self.size + 1).min(IN_FLIGHT_MAX);
         }
@@ -155,6 +163,21 @@ mod tests {
             window.answered(now, Duration::from_millis(5));
         }
         assert_eq!(window.size(), IN_FLIGHT_MAX);
+    }
+
+    #[test]
+    fn it_opens_at_once_and_one_slow_answer_does_not_close_it() {
+        let (mut window, now) = (Window::default(), Instant::now());
+        for _ in 0..16 {
+            window.answered(now, Duration::from_millis(5));
+        }
+        assert_eq!(window.size(), IN_FLIGHT_MAX);
+        window.answered(now, Duration::from_millis(600));
+        assert_eq!(window.size(), IN_FLIGHT_MAX);
+        for _ in 0..4 {
+            window.answered(now, Duration::from_millis(600));
+        }
+        assert!(window.size() < IN_FLIGHT_MAX);
     }
 
     #[test]

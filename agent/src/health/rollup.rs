@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Health, Status};
-use crate::world::{Sync, World};
+use crate::world::{Object, Sync, World};
 
 /// How one app is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,29 +45,29 @@ pub fn apps(world: &World, waits: &BTreeMap<Arc<str>, String>) -> BTreeMap<Arc<s
         .map(|name| (Arc::clone(name), AppState::default()))
         .collect();
     let mut causes: BTreeMap<Arc<str>, (u8, String)> = BTreeMap::new();
-    for (id, want) in &desired.objects {
-        let rival = world
-            .get(id)
-            .and_then(|object| object.rival.as_deref())
-            .unwrap_or("somebody");
-        let (sync, health) = match world.get(id) {
-            Some(object) => (object.sync.clone(), object.health.clone()),
-            None => (
-                Sync::Pending,
-                Health::because(Status::Missing, "not written yet"),
-            ),
+    let mut unwritten = Object::default();
+    unwritten.health = Health::because(Status::Missing, "not written yet");
+    for (id, want) in desired.objects.iter() {
+        let object = world.get(id).unwrap_or(&unwritten);
+        let (sync, health) = (&object.sync, &object.health);
+        // Nearly always there already: the name is shared only where it is not.
+        let app = match out.get_mut(&want.app) {
+            Some(app) => app,
+            None => out.entry(Arc::clone(&want.app)).or_default(),
         };
-        let app = out.entry(Arc::clone(&want.app)).or_default();
         app.objects += 1;
         app.health = app.health.max(health.status);
         app.sync = worse(app.sync, sync.word());
-        let cause = match &sync {
+        let cause = match sync {
             Sync::Failed(problem) => {
                 app.failed += 1;
                 Some((9, format!("{id}: {problem}")))
             }
             Sync::ArgoTracked => Some((8, format!("{id}: ARGO_TRACKED: Argo CD tracks it"))),
-            Sync::Contested => Some((7, format!("{id}: CONTESTED: {rival} keeps changing it"))),
+            Sync::Contested => {
+                let rival = object.rival.as_deref().unwrap_or("somebody");
+                Some((7, format!("{id}: CONTESTED: {rival} keeps changing it")))
+            }
             // What is not written because its app waits says nothing; what it waits for does.
             Sync::Pending if waits.contains_key(&want.app) => None,
             Sync::Pending | Sync::Synced | Sync::Drifted => (health.status > Status::Suspended)

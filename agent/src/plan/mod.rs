@@ -1,21 +1,24 @@
 //! What a cluster shall run, what we applied, what is there: what is to be done?
 //!
 //! Pure: [`plan`] takes values and returns a [`Plan`] that can be printed, compared and refused; `sync` carries it
-//! out. Read this file, then `waves` (what comes first), `prune` (what goes), `consent` (what is left alone) and `rails`
-//! (what this agent does not let itself be told).
+//! out. [`replan`] gives the same plan and looks only at what may not stand. Read this file, then `waves` (what comes
+//! first), `prune` (what goes), `consent` (what is left alone), `rails` (what this agent does not let itself be told) and
+//! `by_id` (how states that differ little share the rest).
 
+pub mod by_id;
 pub mod consent;
 pub mod prune;
 pub mod rails;
 pub mod waves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::secret::Commitment;
 
+use by_id::ById;
 use rails::{Breach, Rails};
 use waves::Wave;
 
@@ -55,11 +58,11 @@ pub struct Desired {
     /// By name.
     pub apps: BTreeMap<Arc<str>, App>,
     /// By identity.
-    pub objects: BTreeMap<Arc<ObjectId>, Want>,
+    pub objects: ById<Want>,
     /// What is to be deleted, and the app that had it.
-    pub tombstones: BTreeMap<Arc<ObjectId>, Arc<str>>,
+    pub tombstones: ById<Arc<str>>,
     /// What is kept, neither applied nor healed.
-    pub orphans: BTreeMap<Arc<ObjectId>, Arc<str>>,
+    pub orphans: ById<Arc<str>>,
 }
 
 /// What is known of one live object.
@@ -80,7 +83,7 @@ pub struct Plan {
     pub generation: u64,
     /// CRDs and namespaces to write before anything else.
     pub first: Vec<Arc<ObjectId>>,
-    /// Each app's waves; apps run beside each other.
+    /// Each app's part; apps run beside each other.
     pub apps: Vec<AppPlan>,
     /// Objects that are left alone, with the reason.
     pub refused: Vec<(Arc<ObjectId>, consent::Refused)>,
@@ -97,7 +100,7 @@ pub struct AppPlan {
     pub name: Arc<str>,
     /// Apps that must be healthy first; only those that this cluster has.
     pub after: Vec<Arc<str>>,
-    /// In order.
+    /// Those with something to write, in order. Each waits until all waves below it are healthy.
     pub waves: Vec<Wave>,
     /// To delete once the waves are written, in order.
     pub prune: Vec<Arc<ObjectId>>,
@@ -128,29 +131,43 @@ impl Plan {
 /// What is to be done to get from `live` to `desired`, within `rails`.
 #[must_use]
 pub fn plan(desired: &Desired, live: &dyn Fn(&ObjectId) -> Live, rails: &Rails) -> Plan {
+    plan_of(desired, &mut desired.objects.iter(), live, rails)
+}
+
+/// [`plan`], at the price of `open`: all objects that may not stand as desired must be in it, whatever else is.
+#[must_use]
+pub fn replan(
+    desired: &Desired,
+    open: &BTreeSet<Arc<ObjectId>>,
+    live: &dyn Fn(&ObjectId) -> Live,
+    rails: &Rails,
+) -> Plan {
+    let mut open = open.iter().filter_map(|id| desired.objects.entry(id));
+    plan_of(desired, &mut open, live, rails)
+}
+
+/// `objects` are sorted.
+fn plan_of<'a>(
+    desired: &'a Desired,
+    objects: &mut dyn Iterator<Item = (&'a Arc<ObjectId>, &'a Want)>,
+    live: &dyn Fn(&ObjectId) -> Live,
+    rails: &Rails,
+) -> Plan {
     let mut out = Plan {
         generation: desired.generation,
         ..Plan::default()
     };
-    let mut write = Vec::new();
-    for (id, want) in &desired.objects {
+    let mut writes = Vec::new();
+    for (id, want) in objects {
         let now = live(id);
         match consent::consent(id, &now, rails) {
             Err(refused) => out.refused.push((Arc::clone(id), refused)),
             Ok(()) if now.applied == Some(want.blob) => {}
-            Ok(()) => write.push(id),
+            Ok(()) if waves::is_first(id) => out.first.push(Arc::clone(id)),
+            Ok(()) => writes.push((id, want)),
         }
     }
-    let write: std::collections::HashSet<&Arc<ObjectId>> = write.into_iter().collect();
-    out.first = desired
-        .objects
-        .keys()
-        .filter(|id| waves::is_first(id) && write.contains(id))
-        .cloned()
-        .collect();
-    let mut by_app = waves::waves(desired, &|id| write.contains(id), &|id| {
-        rails.check(id).is_ok()
-    });
+    let mut by_app = waves::waves(writes);
     let mut pruned = prune::prune(desired, live, rails, &mut out);
     for app in desired.apps.values() {
         out.apps.push(AppPlan {

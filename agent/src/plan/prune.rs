@@ -20,7 +20,7 @@ pub(super) fn prune(
     plan: &mut Plan,
 ) -> BTreeMap<Arc<str>, Vec<Arc<ObjectId>>> {
     let mut out: BTreeMap<Arc<str>, Vec<Arc<ObjectId>>> = BTreeMap::new();
-    for (id, app) in &desired.tombstones {
+    for (id, app) in desired.tombstones.iter() {
         if desired.objects.contains_key(id) {
             continue; // wanted again: a statement with both never deletes
         }

@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use countersign_ledger::identity::ObjectId;
 
-use super::{App, Desired};
+use super::rails::Rails;
+use super::{App, Desired, Want};
 
-/// One step of an app: what is written, and what must be healthy before the next step starts.
+/// One step of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wave {
     /// As declared.
     pub number: i32,
     /// To write now.
     pub apply: Vec<Arc<ObjectId>>,
-    /// The whole wave, what needs no write included, what a guard rail keeps out not.
-    pub all: Vec<Arc<ObjectId>>,
 }
 
 /// Whether other objects can't exist without it.
@@ -32,34 +31,36 @@ pub fn is_crd(id: &ObjectId) -> bool {
     id.group == "apiextensions.k8s.io" && id.kind == "CustomResourceDefinition"
 }
 
-/// Each app's waves, numbers ascending; a wave without a write stays in the list, since it must be healthy all the same.
-pub(super) fn waves(
-    desired: &Desired,
-    writes: &dyn Fn(&Arc<ObjectId>) -> bool,
-    allowed: &dyn Fn(&ObjectId) -> bool,
-) -> BTreeMap<Arc<str>, Vec<Wave>> {
+/// Each app's waves of `writes`, numbers ascending.
+pub(super) fn waves(writes: Vec<(&Arc<ObjectId>, &Want)>) -> BTreeMap<Arc<str>, Vec<Wave>> {
     let mut apps: BTreeMap<Arc<str>, BTreeMap<i32, Wave>> = BTreeMap::new();
-    for (id, want) in &desired.objects {
-        let wave = apps
-            .entry(Arc::clone(&want.app))
-            .or_default()
-            .entry(want.wave)
-            .or_insert_with(|| Wave {
-                number: want.wave,
-                apply: Vec::new(),
-                all: Vec::new(),
-            });
-        if !allowed(id) {
-            continue; // it holds nobody up
-        }
-        wave.all.push(Arc::clone(id));
-        if !is_first(id) && writes(id) {
-            wave.apply.push(Arc::clone(id));
-        }
+    for (id, want) in writes {
+        let waves = match apps.get_mut(&want.app) {
+            Some(waves) => waves,
+            None => apps.entry(Arc::clone(&want.app)).or_default(),
+        };
+        let wave = waves.entry(want.wave).or_insert_with(|| Wave {
+            number: want.wave,
+            apply: Vec::new(),
+        });
+        wave.apply.push(Arc::clone(id));
     }
     apps.into_iter()
         .map(|(name, waves)| (name, waves.into_values().collect()))
         .collect()
+}
+
+/// All that must be healthy of an app, by wave, what needs no write included. What a guard rail keeps out is not: it
+/// holds nobody up.
+#[must_use]
+pub fn all(desired: &Desired, app: &str, rails: &Rails) -> BTreeMap<i32, Vec<Arc<ObjectId>>> {
+    let mut waves: BTreeMap<i32, Vec<Arc<ObjectId>>> = BTreeMap::new();
+    for (id, want) in desired.objects.iter() {
+        if *want.app == *app && rails.check(id).is_ok() {
+            waves.entry(want.wave).or_default().push(Arc::clone(id));
+        }
+    }
+    waves
 }
 
 /// The apps that `app` waits for: those of its list that stand on this cluster and don't wait for it in turn.

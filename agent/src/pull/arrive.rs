@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::verify::{Known, VerifiedState};
+use countersign_ledger::verify::Known;
 
 use super::store::{BLOBS_PER_CALL, Store};
 use super::{Failure, Puller, hub};
 use crate::engine::Engine;
 use crate::saved::State;
-use crate::verify::{self, Assembled, Chain, Untrusted};
+use crate::verify::{self, Assembled, Chain, Kept, Untrusted};
 
 /// Unneeded blobs are removed after so many states.
 const TIDY_EVERY: u64 = 32;
@@ -68,18 +68,14 @@ impl Puller {
             .ok_or(Refusal::BlobMissing { digest: manifest })?;
         let sections = verify::sections(statement, &Untrusted(list))?;
         let parts: Vec<Digest> = sections.blobs().copied().collect();
-        store.need(client, &self.engine, parts.clone()).await?;
-        let assembled = Assembled::new(sections, |digest| store.bytes(digest))?;
+        store.need(client, &self.engine, parts).await?;
+        // A state that does not arrive whole costs what was kept: the next is read as if none had been before.
+        let before = self.kept.take();
+        let assembled = Assembled::new(sections, before, |digest| store.bytes(digest))?;
         store.flush().await?;
 
-        let mut needed: HashSet<Digest> = parts
-            .into_iter()
-            .chain([manifest, envelope_digest])
-            .collect();
-        let blobs: Vec<(Digest, u64)> = assembled.blobs().collect();
-        needed.extend(blobs.iter().map(|(digest, _)| *digest));
-        let missing: Vec<(Digest, u64)> = blobs
-            .into_iter()
+        let missing: Vec<(Digest, u64)> = assembled
+            .blobs()
             .filter(|(digest, _)| !self.checked.contains_key(digest))
             .collect();
         for batch in missing.chunks(BLOBS_PER_CALL) {
@@ -99,34 +95,27 @@ impl Puller {
             }
             store.flush().await?;
         }
-        let state = assembled.complete(|digest| self.checked.get(digest).copied())?;
-        self.commit(&state, envelope_digest, manifest, trust_version)
-            .await?;
-        self.last = Some(last);
-        self.publish(&state);
-        self.tidy(generation, needed).await;
-        Ok(())
-    }
-
-    /// All checks have passed: now, and only now, it is what this agent knows.
-    async fn commit(
-        &self,
-        state: &VerifiedState,
-        envelope: Digest,
-        manifest: Digest,
-        trust_version: u64,
-    ) -> Result<(), Failure> {
-        let state = State {
+        let kept = assembled.complete(|digest| self.checked.get(digest).copied())?;
+        self.commit(State {
             trust_version,
-            generation: state.generation(),
-            envelope,
+            generation,
+            envelope: envelope_digest,
             manifest,
             cluster_uid: self.identity.uid.clone(),
             cluster_ca: Digest::from_bytes(
                 <[u8; 32]>::try_from(&self.identity.ca_fingerprint[..]).unwrap_or_default(),
             )
             .to_string(),
-        };
+        })
+        .await?;
+        self.last = Some(last);
+        self.publish(kept);
+        self.tidy(generation).await;
+        Ok(())
+    }
+
+    /// All checks have passed: now, and only now, it is what this agent knows.
+    async fn commit(&self, state: State) -> Result<(), Failure> {
         let saved = Arc::clone(&self.saved);
         tokio::task::spawn_blocking(move || saved.commit(&state))
             .await
@@ -135,9 +124,9 @@ impl Puller {
     }
 
     /// Hands a verified state on; at a start the saved one, before the hub was ever reached.
-    pub fn publish(&self, state: &VerifiedState) {
-        self.engine.set_rules(rules(state, &self.engine));
-        let desired = Arc::new(verify::desired(state));
+    pub fn publish(&mut self, kept: Kept) {
+        self.engine.set_rules(rules(&kept, &self.engine));
+        let desired = Arc::clone(kept.desired());
         self.engine
             .metrics
             .generation_verified
@@ -152,16 +141,26 @@ impl Puller {
             objects = desired.objects.len(),
             "verified"
         );
+        self.kept = Some(kept);
         self.newest.send_replace(Some(desired));
     }
 
-    /// Now and then, removes blobs that neither this state nor the one before it names.
-    async fn tidy(&mut self, generation: u64, needed: HashSet<Digest>) {
+    /// Now and then, removes blobs that neither this state nor the one before it names, and settles what arrived.
+    async fn tidy(&mut self, generation: u64) {
+        if self.saved.wants_settling() {
+            let saved = Arc::clone(&self.saved);
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = saved.settle() {
+                    tracing::warn!(%error, "the last arrivals can't be settled");
+                }
+            });
+        }
         if !generation.is_multiple_of(TIDY_EVERY) {
             return;
         }
         // A write of the state before may still be reading its blob.
         tokio::time::sleep(Duration::from_millis(500)).await;
+        let needed: HashSet<Digest> = self.kept.iter().flat_map(Kept::blobs).collect();
         self.checked.retain(|digest, _| needed.contains(digest));
         let saved = Arc::clone(&self.saved);
         match tokio::task::spawn_blocking(move || saved.drop_blobs_except(&needed)).await {
@@ -174,9 +173,9 @@ impl Puller {
 
 /// Health rules of all apps in one set. A rule of the fleet comes with every app that has such objects and counts once;
 /// one that can't be read or compiled, or differs from another app's for the same kind, is left out and named.
-fn rules(state: &VerifiedState, engine: &Engine) -> countersign_health::Rules {
+fn rules(kept: &Kept, engine: &Engine) -> countersign_health::Rules {
     let mut all: Vec<countersign_health::rules::Rule> = Vec::new();
-    for app in state.manifest().apps().as_slice() {
+    for app in kept.manifest().apps().as_slice() {
         match countersign_health::rules::from_json(&app.health_rules) {
             Ok(rules) => {
                 for rule in rules {

@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use crate::keys::{KeyError, Keys};
 use crate::plan::Desired;
 use crate::saved::Saved;
+use crate::verify::Kept;
 use arrive::Batches;
 use hub::{Hub, HubFault};
 
@@ -87,6 +88,8 @@ pub struct Puller {
     pub last: Option<Last>,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
+    /// The last verified state; none before the first, and after one that did not arrive whole.
+    pub kept: Option<Kept>,
     /// Verified states go here.
     pub newest: watch::Sender<Option<Arc<Desired>>>,
     /// The channel for reports, while there is one.

@@ -84,7 +84,7 @@ impl Store<'_> {
             .or_else(|| self.saved.blob(digest).ok().map(Bytes::from))
     }
 
-    /// Writes what was fetched to disk.
+    /// Writes what was fetched to disk; durable once the state is committed.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         let (saved, blobs) = (Arc::clone(self.saved), std::mem::take(&mut self.fetched));
         tokio::task::spawn_blocking(move || saved.keep(&blobs))

@@ -135,3 +135,85 @@ fn a_committed_state_is_read_back_and_files_are_private() {
         0o600
     );
 }
+
+fn a_state(generation: u64) -> State {
+    State {
+        trust_version: 1,
+        generation,
+        envelope: Digest::of(b"e"),
+        manifest: Digest::of(b"m"),
+        cluster_uid: "u".into(),
+        cluster_ca: "c".into(),
+    }
+}
+
+#[test]
+fn a_committed_state_and_its_blobs_survive_the_loss_of_what_was_not_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = Saved::open(dir.path()).unwrap();
+    let digest = Digest::of(b"blob");
+    saved
+        .keep(&[(digest, Bytes::from_static(b"blob"))])
+        .unwrap();
+    saved.commit(&a_state(1)).unwrap();
+    saved.commit(&a_state(2)).unwrap();
+    // What a power cut may leave of files that nobody synced.
+    fs::write(saved.blob_path(&digest), b"").unwrap();
+    fs::write(dir.path().join("state.json"), b"").unwrap();
+    let again = Saved::open(dir.path()).unwrap();
+    assert_eq!(again.state().unwrap(), Some(a_state(2)));
+    assert_eq!(again.blob(&digest).unwrap(), b"blob");
+    assert!(again.arrivals().is_empty());
+}
+
+#[test]
+fn an_arrival_that_a_crash_cut_off_is_none_and_hides_none_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = Saved::open(dir.path()).unwrap();
+    saved.commit(&a_state(1)).unwrap();
+    let whole = fs::metadata(dir.path().join("arrivals.log")).unwrap().len();
+    saved.commit(&a_state(2)).unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("arrivals.log"))
+        .unwrap();
+    let all = file.metadata().unwrap().len();
+    for length in [whole, whole + 1, whole + 40, all - 1] {
+        let copy = tempfile::tempdir().unwrap();
+        let bytes = fs::read(dir.path().join("arrivals.log")).unwrap();
+        let cut = &bytes[..usize::try_from(length).unwrap()];
+        fs::write(copy.path().join("arrivals.log"), cut).unwrap();
+        let again = Saved::open(copy.path()).unwrap();
+        assert_eq!(again.state().unwrap(), Some(a_state(1)), "{length}");
+        again.commit(&a_state(3)).unwrap();
+        let third = Saved::open(copy.path()).unwrap();
+        assert_eq!(third.state().unwrap(), Some(a_state(3)), "{length}");
+    }
+}
+
+#[test]
+fn settled_arrivals_stand_in_their_own_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = Saved::open(dir.path()).unwrap();
+    let digest = Digest::of(b"blob");
+    saved
+        .keep(&[(digest, Bytes::from_static(b"blob"))])
+        .unwrap();
+    saved.commit(&a_state(1)).unwrap();
+    saved.settle().unwrap();
+    fs::remove_file(dir.path().join("arrivals.log")).unwrap();
+    let again = Saved::open(dir.path()).unwrap();
+    assert_eq!(again.state().unwrap(), Some(a_state(1)));
+    assert!(again.has(&digest));
+}
+
+#[test]
+fn a_blob_that_a_crash_left_half_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = Saved::open(dir.path()).unwrap();
+    let blob = (Digest::of(b"blob"), Bytes::from_static(b"blob"));
+    saved.keep(std::slice::from_ref(&blob)).unwrap();
+    fs::write(saved.blob_path(&blob.0), b"bl").unwrap();
+    saved.keep(std::slice::from_ref(&blob)).unwrap();
+    assert_eq!(saved.blob(&blob.0).unwrap(), b"blob");
+}

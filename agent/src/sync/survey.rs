@@ -1,6 +1,6 @@
 //! A look before the first write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use countersign_ledger::identity::ObjectId;
@@ -9,18 +9,17 @@ use futures::StreamExt as _;
 use crate::apply::discovery::{GroupKind, Kinds};
 use crate::apply::{client, pace, request};
 use crate::engine::Engine;
-use crate::plan::Desired;
 use crate::watch::{ownership, stream};
 
 /// Objects of a kind from which one list is cheaper than a look at each.
 const LIST_FROM: usize = 16;
 
-/// Looks at what is to be written for the first time: Argo CD may track it, and then it is not touched at all.
-pub(super) async fn survey(engine: &Arc<Engine>, desired: &Desired) {
+/// Looks at what of `open` is to be written for the first time: Argo CD may track it, and then it is not touched at all.
+pub(super) async fn survey(engine: &Arc<Engine>, open: &BTreeSet<Arc<ObjectId>>) {
     let mut new: BTreeMap<GroupKind, Vec<Arc<ObjectId>>> = BTreeMap::new();
     {
         let world = engine.world();
-        for id in desired.objects.keys() {
+        for id in open {
             let unseen = world
                 .get(id)
                 .is_none_or(|object| object.held.is_none() && !object.argo);

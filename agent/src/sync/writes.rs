@@ -79,10 +79,11 @@ pub(super) async fn write_all(
     ids: &[Arc<ObjectId>],
     stop: &CancellationToken,
 ) -> Vec<(Arc<ObjectId>, Problem)> {
-    let writes: Vec<_> = ids
-        .iter()
-        .map(|id| write_one(Arc::clone(engine), Arc::clone(id), stop.clone()))
-        .collect();
+    let (engine, stop) = (Arc::clone(engine), stop.clone());
+    let writes = ids
+        .to_vec()
+        .into_iter()
+        .map(move |id| write_one(Arc::clone(&engine), id, stop.clone()));
     futures::stream::iter(writes)
         .buffer_unordered(pace::IN_FLIGHT_MAX as usize)
         .filter_map(std::future::ready)

@@ -1,7 +1,9 @@
 use super::*;
+use std::collections::BTreeMap;
+
 use countersign_ledger::dsse;
 use countersign_ledger::key::FileKey;
-use countersign_ledger::manifest::{AppEntry, Manifest, ObjectLine, TombstoneLine};
+use countersign_ledger::manifest::{AppEntry, Content, Manifest, ObjectLine, TombstoneLine};
 use countersign_ledger::statement::{Admission, Desired as Statement};
 use countersign_ledger::trust::init::FirstRoot;
 use countersign_ledger::trust::{ClusterTrust, Level, VerifiedRoot};
@@ -75,8 +77,18 @@ fn manifest() -> Manifest {
 
 impl Fleet {
     fn seal(&self, cluster: &str, generation: u64, previous: Option<&[u8]>) -> Vec<u8> {
+        self.seal_manifest(cluster, generation, previous, manifest().digest())
+    }
+
+    fn seal_manifest(
+        &self,
+        cluster: &str,
+        generation: u64,
+        previous: Option<&[u8]>,
+        manifest: Digest,
+    ) -> Vec<u8> {
         let statement = Statement {
-            manifest: manifest().digest(),
+            manifest,
             fleet: "acme".into(),
             cluster: cluster.into(),
             environment: "prod".into(),
@@ -178,7 +190,7 @@ fn a_state_is_complete_only_with_every_blob_checked() {
             .map(|section| section.bytes().to_vec())
             .chain([manifest.apps_bytes().to_vec()])
             .collect();
-        Assembled::new(sections, |digest| {
+        Assembled::new(sections, None, |digest| {
             parts.iter().find(|part| Digest::of(part) == *digest)
         })
         .unwrap()
@@ -197,11 +209,129 @@ fn a_state_is_complete_only_with_every_blob_checked() {
         "BLOB_LENGTH"
     );
     let (checked, _) = blob(&digest, 2, Untrusted(b"{}")).unwrap();
-    let state = assemble()
+    let kept = assemble()
         .complete(|name| (*name == digest).then_some(checked))
         .unwrap();
-    let desired = desired(&state);
-    let want = &desired.objects[&id("a")];
+    let desired = kept.desired();
+    let want = desired.objects.get(&id("a")).unwrap();
     assert_eq!((&*want.app, want.wave, want.blob), ("cart", 3, digest));
     assert!(desired.tombstones.contains_key(&id("gone")) && desired.apps["cart"].exclusive);
+}
+
+mod after_another {
+    use proptest::prelude::*;
+
+    use super::*;
+    use countersign_ledger::manifest::OrphanLine;
+
+    /// What stands for an identity: an object of one of a few contents, a tombstone, an orphan.
+    fn line(number: u16, what: u8) -> Line {
+        let (id, commit) = (id(&format!("{number:04}")), COMMIT.to_owned());
+        match what {
+            0 => Line::Tombstone(TombstoneLine {
+                id,
+                app: "gone".into(),
+                commit,
+            }),
+            1 => Line::Orphan(OrphanLine {
+                id,
+                app: "cart".into(),
+                commit,
+                reason: "dropped".into(),
+            }),
+            what => object(&id.name, &[what]),
+        }
+    }
+
+    struct Chained {
+        fleet: Fleet,
+        chain: Vec<u8>,
+        generation: u64,
+    }
+
+    impl Chained {
+        /// Seals the lines as the next state, and reads it with and without the one before.
+        fn next(&mut self, lines: &BTreeMap<u16, u8>, before: Option<Kept>) -> (Kept, Kept) {
+            let lines = lines.iter().map(|(id, what)| line(*id, *what)).collect();
+            let app = AppEntry {
+                name: "cart".into(),
+                commit: self.generation.to_string(),
+                depends_on: vec![],
+                exclusive: false,
+                health_rules: vec![],
+            };
+            let manifest = Manifest::build(lines, vec![app]).unwrap();
+            let previous = (self.generation > 0).then_some(self.chain.as_slice());
+            let last = previous.map(|envelope| Last {
+                generation: self.generation,
+                envelope: Digest::of(envelope),
+                trust_root: 1,
+            });
+            self.generation += 1;
+            let envelope =
+                self.fleet
+                    .seal_manifest("a", self.generation, previous, manifest.digest());
+            let read = |before: Option<Kept>| {
+                let known = Known {
+                    cluster: "a".into(),
+                    roots: self.fleet.roots.clone(),
+                    last,
+                };
+                let mut chain = Chain::new(known);
+                chain.follow(&Untrusted(vec![&envelope])).unwrap();
+                let (statement, _) = chain.end().unwrap();
+                let sections = sections(statement, &Untrusted(manifest.list_bytes())).unwrap();
+                let parts: BTreeMap<Digest, &[u8]> = manifest
+                    .sections()
+                    .iter()
+                    .map(|section| section.bytes())
+                    .chain([manifest.apps_bytes()])
+                    .map(|bytes| (Digest::of(bytes), bytes))
+                    .collect();
+                let assembled =
+                    Assembled::new(sections, before, |digest| parts.get(digest).copied()).unwrap();
+                let contents: BTreeMap<Digest, Checked> = (2..6u8)
+                    .map(|content| {
+                        let digest = Digest::of(&[content]);
+                        let (checked, _) = blob(&digest, 1, Untrusted([content])).unwrap();
+                        (digest, checked)
+                    })
+                    .collect();
+                assembled
+                    .complete(|digest| contents.get(digest).copied())
+                    .unwrap()
+            };
+            let both = (read(before), read(None));
+            self.chain = envelope;
+            both
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// A state that is read at the price of what it changes is the same as one that is read whole.
+        #[test]
+        fn a_state_read_after_another_is_the_same_as_one_read_whole(
+            first in proptest::collection::btree_map(0u16..900, 0u8..6, 200..700),
+            steps in proptest::collection::vec(proptest::collection::btree_map(0u16..900, proptest::option::of(0u8..6), 0..60), 1..4),
+        ) {
+            let mut chained = Chained { fleet: fleet(), chain: Vec::new(), generation: 0 };
+            let mut lines = first;
+            let (mut kept, whole) = chained.next(&lines, None);
+            prop_assert_eq!(kept.desired(), whole.desired());
+            for step in steps {
+                for (id, what) in step {
+                    match what {
+                        Some(what) => lines.insert(id, what),
+                        None => lines.remove(&id),
+                    };
+                }
+                let (after, whole) = chained.next(&lines, Some(kept));
+                prop_assert_eq!(after.desired(), whole.desired());
+                prop_assert_eq!(after.manifest(), whole.manifest());
+                prop_assert_eq!(after.blobs().collect::<Vec<_>>(), whole.blobs().collect::<Vec<_>>());
+                kept = after;
+            }
+        }
+    }
 }

@@ -34,6 +34,7 @@ impl World {
                 Sync::Pending
             };
             self.dirty.insert(Arc::clone(&key));
+            self.open.insert(Arc::clone(&key));
         }
         if !wanted || object.argo {
             return Effect::Nothing;
@@ -86,6 +87,8 @@ impl World {
         }
         object.queued = true;
         self.dirty.insert(Arc::clone(id));
+        self.open.insert(Arc::clone(id));
+        self.fights.insert(Arc::clone(id));
         match object.fight.get_or_insert_default().drifted(now) {
             Turn::Heal => {
                 object.sync = Sync::Drifted;
@@ -125,6 +128,7 @@ impl World {
         object.writing = false;
         let stash = object.stash.take();
         self.dirty.insert(Arc::clone(id));
+        self.open.insert(Arc::clone(id));
         match result {
             Ok(seen) => {
                 let contested = object

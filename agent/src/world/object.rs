@@ -76,6 +76,15 @@ pub struct Object {
     pub rival: Option<Box<str>>,
 }
 
+impl Object {
+    /// Our last write was of this blob, and still stands as far as is known.
+    pub(super) fn holds(&self, blob: &Digest) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.applied.as_ref() == Some(blob))
+    }
+}
+
 /// What a watch says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

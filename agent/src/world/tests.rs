@@ -70,6 +70,13 @@ fn world() -> World {
     world
 }
 
+/// Git says something else about the object.
+fn other_bytes(desired: &mut Desired) {
+    let mut want = desired.objects.get(&id()).unwrap().clone();
+    want.blob = Digest::of(b"other bytes");
+    desired.objects.insert(id(), want);
+}
+
 #[test]
 fn an_event_of_a_write_under_way_is_judged_after_its_answer() {
     let (mut world, now) = (world(), Instant::now());
@@ -179,9 +186,7 @@ fn a_fight_is_yielded_and_shown() {
     // Git says something else about it: a person has looked, so it is written at once again.
     let mut desired = (**world.desired()).clone();
     desired.generation += 1;
-    if let Some(want) = desired.objects.get_mut(&id()) {
-        want.blob = Digest::of(b"other bytes");
-    }
+    other_bytes(&mut desired);
     world.adopt(Arc::new(desired));
     assert_eq!(world.get(&id()).unwrap().sync, Sync::Pending);
 }
@@ -201,10 +206,7 @@ fn a_failed_object_stands_as_failed_until_its_bytes_change() {
     world.adopt(Arc::clone(&same));
     assert!(matches!(world.get(&id()).unwrap().sync, Sync::Failed(_)));
     let mut other = (*same).clone();
-    other
-        .objects
-        .values_mut()
-        .for_each(|want| want.blob = Digest::of(b"2"));
+    other_bytes(&mut other);
     world.adopt(Arc::new(other));
     assert_eq!(world.get(&id()).unwrap().sync, Sync::Pending);
 }
@@ -229,4 +231,154 @@ fn after_the_revision_went_back_everything_is_written_again_and_uids_stay() {
     world.distrust();
     let live = world.live(&id());
     assert_eq!((live.applied, live.uid.as_deref()), (None, Some("u")));
+}
+
+mod plans {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::rails::Rails;
+    use crate::plan::{plan, replan};
+
+    /// What may happen to one of a few objects, or to all.
+    #[derive(Debug, Clone)]
+    enum Op {
+        Adopt(Vec<(u8, u8)>),
+        Write(u8, Option<u64>),
+        Event(u8, u64, bool, bool),
+        Absent(u8, u64),
+        Tracked(u8),
+        KeptOut(u8),
+        Gone(u8),
+        Distrust,
+        Settle,
+        Look,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let object = 0u8..6;
+        let revision = 0u64..40;
+        let op = prop_oneof![
+            3 => proptest::collection::vec((object.clone(), 0u8..3), 0..6).prop_map(Op::Adopt),
+            6 => (object.clone(), proptest::option::weighted(0.8, revision.clone())).prop_map(|(id, ok)| Op::Write(id, ok)),
+            6 => (object.clone(), revision.clone(), any::<bool>(), proptest::bool::weighted(0.1)).prop_map(|(id, at, ours, argo)| Op::Event(id, at, ours, argo)),
+            2 => (object.clone(), revision).prop_map(|(id, at)| Op::Absent(id, at)),
+            1 => object.clone().prop_map(Op::Tracked),
+            1 => object.clone().prop_map(Op::KeptOut),
+            1 => object.prop_map(Op::Gone),
+            1 => Just(Op::Distrust),
+            1 => Just(Op::Settle),
+            3 => Just(Op::Look),
+        ];
+        proptest::collection::vec(op, 0..60)
+    }
+
+    /// The last is of a kind that a rail keeps out.
+    fn id_of(number: u8) -> Arc<ObjectId> {
+        let kind = if number == 5 { "Event" } else { "ConfigMap" };
+        Arc::new(ObjectId {
+            kind: kind.into(),
+            name: format!("x{number}"),
+            ..(*id()).clone()
+        })
+    }
+
+    fn blob_of(number: u8) -> Digest {
+        Digest::of(&[number])
+    }
+
+    fn adopted(generation: u64, objects: &[(u8, u8)]) -> Desired {
+        let mut desired = Desired {
+            generation,
+            ..Desired::default()
+        };
+        let app = App {
+            name: "x".into(),
+            commit: "c".into(),
+            depends_on: vec![],
+            exclusive: false,
+        };
+        desired.apps.insert("x".into(), app);
+        for (number, blob) in objects {
+            let want = Want {
+                app: "x".into(),
+                wave: 0,
+                blob: blob_of(*blob),
+                bytes: 1,
+                commitment: None,
+            };
+            desired.objects.insert(id_of(*number), want);
+        }
+        desired
+    }
+
+    fn happen(world: &mut World, op: &Op, now: Instant) {
+        match op {
+            Op::Adopt(objects) => {
+                let generation = world.desired().generation + 1;
+                world.adopt(Arc::new(adopted(generation, objects)));
+            }
+            Op::Write(number, answer) => {
+                let id = id_of(*number);
+                let want = world.desired().objects.get(&id).cloned();
+                // A write may be of the state before: its blob is then another.
+                let blob = want.map_or_else(|| blob_of(9), |want| want.blob);
+                if world.begin_write(&id) {
+                    let problem = Problem {
+                        code: "INVALID",
+                        text: String::new(),
+                        retry: Retry::Never,
+                    };
+                    let result = answer.map(|at| seen(at, Some(1))).ok_or(problem);
+                    world.end_write(&id, blob, result, 900, now);
+                }
+            }
+            Op::Event(number, at, ours, argo) => {
+                let seen = Seen {
+                    argo: *argo,
+                    ..seen(*at, Some(if *ours { 1 } else { 2 }))
+                };
+                world.event(&id_of(*number), Event::There(seen), 900, now);
+            }
+            Op::Absent(number, at) => {
+                world.event(&id_of(*number), Event::Absent(*at), 900, now);
+            }
+            Op::Tracked(number) => world.argo_tracked(&id_of(*number)),
+            Op::KeptOut(number) => {
+                let problem = Problem {
+                    code: "GUARD_RAIL",
+                    text: String::new(),
+                    retry: Retry::Never,
+                };
+                world.kept_out(&id_of(*number), problem);
+            }
+            Op::Gone(number) => world.gone(&id_of(*number)),
+            Op::Distrust => world.distrust(),
+            Op::Settle => {
+                world.settle(now);
+            }
+            Op::Look => {
+                world.open(&Rails::default());
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever happened, the plan of what may not stand is the plan of everything.
+        #[test]
+        fn what_may_not_stand_is_known_without_looking_at_everything(ops in ops()) {
+            let (mut world, rails, start) = (World::default(), Rails::default(), Instant::now());
+            for (step, op) in ops.iter().enumerate() {
+                happen(&mut world, op, start + Duration::from_secs(20) * u32::try_from(step).unwrap());
+                let desired = Arc::clone(world.desired());
+                let open = world.open.iter().cloned().collect();
+                let whole = plan(&desired, &|id| world.live(id), &rails);
+                prop_assert_eq!(replan(&desired, &open, &|id| world.live(id), &rails), whole.clone());
+                if matches!(op, Op::Look) {
+                    let open = world.open(&rails);
+                    prop_assert_eq!(open.len(), whole.writes() + whole.refused.len());
+                }
+            }
+        }
+    }
 }
