@@ -149,6 +149,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (restored, checked) = restore::restore(&engine, &saved, &options.cluster, &roots)
         .await?
         .unzip();
+    let seen = saved
+        .state()
+        .map_err(|error| StartError::Data {
+            folder: options.data.display().to_string(),
+            error,
+        })?
+        .and_then(|state| state.log)
+        .map(|log| log.seen());
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
@@ -164,6 +172,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         last: restored
             .as_ref()
             .map(|kept| kept.manifest().statement().last()),
+        seen,
         roots,
         checked: checked.unwrap_or_default(),
         kept: None,

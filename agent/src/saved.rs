@@ -6,7 +6,7 @@
 //! again, which changes nothing).
 //!
 //! ```text
-//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  keys/
+//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  evidence/<digest>.json  keys/
 //! ```
 
 use std::collections::HashSet;
@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 
 mod arrivals;
 mod journal;
+mod log;
 
 use arrivals::{Arrivals, Kind};
 use journal::Journal;
+pub use log::Log;
 
 /// The floor and what to run, as last verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub struct State {
     pub cluster_uid: String,
     /// SHA-256 of the API server's CA, hex.
     pub cluster_ca: String,
+    /// The log as last verified; none before the fleet has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Log>,
 }
 
 /// The folder.
@@ -117,6 +122,20 @@ impl Saved {
         arrivals.add(Kind::State, &Digest::of(&bytes), &bytes)?;
         arrivals.sync()?;
         place(&self.dir, &self.dir.join(STATE), &bytes, When::Later)
+    }
+
+    /// Keeps a file that shows a fork of the log, under the digest of its bytes. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn keep_evidence(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        let folder = self.dir.join("evidence");
+        private_dir(&folder)?;
+        let path = folder.join(format!("{}.json", Digest::of(bytes)));
+        if !path.exists() {
+            self.replace(&path, bytes)?;
+        }
+        Ok(path)
     }
 
     /// Whether [`Self::settle`] is due.

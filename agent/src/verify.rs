@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::key::RingVerifier;
@@ -14,7 +15,7 @@ use countersign_ledger::manifest::{Line, SectionList, SectionRef};
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Roots;
 use countersign_ledger::verify::{
-    self, Checked, Known, Link, VerifiedManifest, VerifiedSections, VerifiedState,
+    self, Checked, Inclusion, Known, Link, Seen, VerifiedManifest, VerifiedSections, VerifiedState,
     VerifiedStatement,
 };
 
@@ -26,13 +27,51 @@ mod desired;
 #[derive(Debug, Clone)]
 pub struct Untrusted<T>(pub T);
 
+/// Statements as they came, oldest first, and what shows that they stand in the log.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The envelopes, each with its proof.
+    pub links: Vec<Link<Bytes>>,
+    /// The source entries that they name.
+    pub sources: Vec<Link<Bytes>>,
+    /// The log's checkpoint; none before the fleet has a log.
+    pub checkpoint: Option<Note>,
+}
+
+/// A checkpoint as it came.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// The signed note.
+    pub note: Bytes,
+    /// From the checkpoint before it in the stream.
+    pub consistency: Vec<Digest>,
+}
+
+/// That a statement stands in the log, kept so that it can be shown again after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The checkpoint that the proof leads to.
+    pub note: Vec<u8>,
+    /// The proof.
+    pub proof: Inclusion,
+}
+
 /// A chain of envelopes, followed batch by batch.
 #[derive(Debug)]
 pub struct Chain {
     known: Known,
-    newest: Option<VerifiedStatement>,
-    /// Bytes of the newest envelope.
-    envelope: Vec<u8>,
+    newest: Option<End>,
+}
+
+/// Where a chain ends.
+#[derive(Debug)]
+pub struct End {
+    /// The head's statement.
+    pub statement: VerifiedStatement,
+    /// Bytes of its envelope.
+    pub envelope: Bytes,
+    /// That it stands in the log; none before the fleet has one.
+    pub shown: Option<Shown>,
 }
 
 impl Chain {
@@ -42,29 +81,63 @@ impl Chain {
         Self {
             known,
             newest: None,
-            envelope: Vec::new(),
         }
     }
 
-    /// Checks one more batch.
+    /// Checks one more batch. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// The [`Refusal`]; the chain then stands where it stood.
-    pub fn follow<E: AsRef<[u8]>>(&mut self, batch: &Untrusted<Vec<E>>) -> Result<(), Refusal> {
-        let links: Vec<Link<&[u8]>> = batch.0.iter().map(|e| Link::bare(e.as_ref())).collect();
-        let statement = verify::verify_chain(&self.known, &links, &[], None, &RingVerifier)?;
-        self.known = self.known.after(&statement);
-        if let Some(last) = batch.0.last() {
-            self.envelope = last.as_ref().to_vec();
+    pub fn follow(&mut self, batch: &Untrusted<Batch>, now: u64) -> Result<(), Refusal> {
+        let Batch {
+            links,
+            sources,
+            checkpoint,
+        } = &batch.0;
+        let mut known = self.known.clone();
+        let checkpoint = match checkpoint {
+            None => None,
+            Some(Note { note, consistency }) => {
+                let verified =
+                    verify::checkpoint(&known, note, consistency, Some(now), &RingVerifier)?;
+                known = known.seeing(&verified);
+                Some(verified)
+            }
+        };
+        if let Some(last) = links.last() {
+            let statement =
+                verify::verify_chain(&known, links, sources, checkpoint.as_ref(), &RingVerifier)?;
+            known = known.after(&statement);
+            let shown = checkpoint.as_ref().zip(last.proof.clone());
+            self.newest = Some(End {
+                statement,
+                envelope: last.envelope.clone(),
+                shown: shown.map(|(checkpoint, proof)| Shown {
+                    note: checkpoint.seen().note.clone(),
+                    proof,
+                }),
+            });
         }
-        self.newest = Some(statement);
+        self.known = known;
         Ok(())
     }
 
-    /// The last statement, with its envelope's bytes; none when nothing came.
+    /// No statement came yet.
     #[must_use]
-    pub fn end(self) -> Option<(VerifiedStatement, Vec<u8>)> {
-        self.newest.map(|statement| (statement, self.envelope))
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_none()
+    }
+
+    /// The newest checkpoint that was verified on the way.
+    #[must_use]
+    pub fn seen(&self) -> Option<&Seen> {
+        self.known.seen.as_ref()
+    }
+
+    /// The last statement; none when none came.
+    #[must_use]
+    pub fn end(self) -> Option<End> {
+        self.newest
     }
 }
 
@@ -250,8 +323,8 @@ pub fn blob<B: AsRef<[u8]>>(
     Ok((verified.checked(), verified.into_bytes()))
 }
 
-/// Checks again what was saved: the envelope against the roots that it was verified under, and against itself as the
-/// one before it.
+/// Checks again what was saved: the envelope against the roots that it was verified under, against itself as the one
+/// before it, and that it stands in the log if those roots list one.
 ///
 /// # Errors
 /// The [`Refusal`]: the folder was changed by somebody.
@@ -259,9 +332,15 @@ pub fn saved_statement(
     cluster: &str,
     roots: Roots,
     envelope: &[u8],
+    shown: Option<&Shown>,
 ) -> Result<VerifiedStatement, Refusal> {
     let known = Known::new(cluster, roots, None);
-    verify::restored(&known, &Link::bare(envelope), None, &RingVerifier)
+    let link = Link {
+        envelope,
+        proof: shown.map(|shown| shown.proof.clone()),
+    };
+    let note = shown.map(|shown| &shown.note[..]);
+    verify::restored(&known, &link, note, &RingVerifier)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use countersign_ledger::verify::Checked;
 
 use super::StartError;
 use crate::engine::Engine;
-use crate::saved::{Saved, State};
+use crate::saved::{Log, Saved, State};
 use crate::verify::{self, Assembled, Kept, Untrusted};
 
 /// The inventory and the last verified state, checked again; none before the first, or when a blob was lost.
@@ -74,8 +74,12 @@ fn read_saved(
             Some(then) => then.extend(root.bytes(), &RingVerifier)?,
         }
     }
-    let statement =
-        verify::saved_statement(cluster, then.unwrap_or(roots), &read(&state.envelope)?)?;
+    let statement = verify::saved_statement(
+        cluster,
+        then.unwrap_or(roots),
+        &read(&state.envelope)?,
+        state.log.as_ref().and_then(Log::shown).as_ref(),
+    )?;
     let list = read(&state.manifest)?;
     let sections = verify::sections(statement, &Untrusted(list))?;
     let assembled = Assembled::new(sections, None, |digest| saved.blob(digest).ok())?;

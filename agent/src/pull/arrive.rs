@@ -12,8 +12,8 @@ use countersign_ledger::verify::Known;
 use super::store::{BLOBS_PER_CALL, Store};
 use super::{Failure, Puller, hub};
 use crate::engine::Engine;
-use crate::saved::State;
-use crate::verify::{self, Assembled, Chain, Kept, Untrusted};
+use crate::saved::{self, State};
+use crate::verify::{self, Assembled, Chain, End, Kept, Untrusted};
 
 /// Unneeded blobs are removed after so many states.
 const TIDY_EVERY: u64 = 32;
@@ -49,7 +49,13 @@ impl Puller {
         batches: Batches,
     ) -> Result<(), Failure> {
         let Batches { chain, attached } = batches;
-        let Some((statement, envelope)) = chain.end() else {
+        let seen = chain.seen().cloned();
+        let Some(End {
+            statement,
+            envelope,
+            shown,
+        }) = chain.end()
+        else {
             return Ok(());
         };
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
@@ -59,7 +65,7 @@ impl Puller {
         let mut store = Store {
             saved: &self.saved,
             attached,
-            fetched: vec![(envelope_digest, envelope.into())],
+            fetched: vec![(envelope_digest, envelope)],
         };
 
         store.need(client, &self.engine, vec![manifest]).await?;
@@ -106,16 +112,18 @@ impl Puller {
                 <[u8; 32]>::try_from(&self.identity.ca_fingerprint[..]).unwrap_or_default(),
             )
             .to_string(),
+            log: saved::Log::of(seen.as_ref(), shown.map(Into::into)),
         })
         .await?;
         self.last = Some(last);
+        self.seen = seen;
         self.publish(kept);
         self.tidy(generation).await;
         Ok(())
     }
 
     /// All checks have passed: now, and only now, it is what this agent knows.
-    async fn commit(&self, state: State) -> Result<(), Failure> {
+    pub(super) async fn commit(&self, state: State) -> Result<(), Failure> {
         let saved = Arc::clone(&self.saved);
         tokio::task::spawn_blocking(move || saved.commit(&state))
             .await

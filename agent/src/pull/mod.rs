@@ -21,7 +21,7 @@ use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Roots;
-use countersign_ledger::verify::{Checked, Known, Last};
+use countersign_ledger::verify::{Checked, Known, Last, Seen};
 use countersign_proto::agent::v1 as proto;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ use crate::clock;
 use crate::engine::Engine;
 use crate::keys::{KeyError, Keys};
 use crate::plan::Desired;
-use crate::saved::Saved;
+use crate::saved::{self, Saved};
 use crate::verify::Kept;
 use arrive::Batches;
 use hub::{Hub, HubFault};
@@ -86,6 +86,8 @@ pub struct Puller {
     pub roots: Roots,
     /// The last verified statement.
     pub last: Option<Last>,
+    /// The last verified checkpoint of the log.
+    pub seen: Option<Seen>,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
     /// The last verified state; none before the first, and after one that did not arrive whole.
@@ -168,7 +170,7 @@ impl Puller {
                 .last
                 .map(|last| Bytes::copy_from_slice(last.envelope.as_bytes()))
                 .unwrap_or_default(),
-            tree_size: 0,
+            tree_size: self.seen.as_ref().map_or(0, |seen| seen.size),
         };
         let mut heads = client
             .heads(request)
@@ -188,12 +190,17 @@ impl Puller {
             };
             let head = wire::head(head);
             batches.take(head.attached);
-            if head.envelopes.0.is_empty() {
-                continue;
-            }
             let started = Instant::now();
-            batches.chain.follow(&head.envelopes)?;
-            if head.more {
+            let now = u64::try_from(clock::unix()).unwrap_or_default();
+            let bare = head.batch.0.links.is_empty();
+            batches
+                .chain
+                .follow(&head.batch, now)
+                .inspect_err(|refusal| self.keep_evidence(refusal))?;
+            if bare && !head.more && batches.chain.is_empty() {
+                self.saw(batches.chain.seen().cloned()).await?;
+            }
+            if bare || head.more {
                 continue;
             }
             let whole = std::mem::replace(&mut batches, Batches::new(self.known()));
@@ -207,6 +214,42 @@ impl Puller {
     }
 
     fn known(&self) -> Known {
-        Known::new(&self.cluster, self.roots.clone(), self.last)
+        Known {
+            seen: self.seen.clone(),
+            ..Known::new(&self.cluster, self.roots.clone(), self.last)
+        }
+    }
+
+    /// The log grew, or was cosigned anew, and nothing else came.
+    async fn saw(&mut self, seen: Option<Seen>) -> Result<(), Failure> {
+        if seen == self.seen {
+            return Ok(());
+        }
+        self.seen = seen;
+        let Some(mut state) = self.saved.state()? else {
+            return Ok(()); // kept with the first state
+        };
+        state.log = saved::Log::of(self.seen.as_ref(), state.log.and_then(|log| log.shown));
+        self.commit(state).await
+    }
+
+    /// Two checkpoints that contradict each other are worth more than the word of one agent: they are kept as a file that
+    /// anybody can check.
+    fn keep_evidence(&self, refusal: &Refusal) {
+        let Some(fork) = refusal.evidence() else {
+            return;
+        };
+        let kept = fork
+            .bytes()
+            .map_err(std::io::Error::other)
+            .and_then(|bytes| self.saved.keep_evidence(&bytes));
+        match kept {
+            Ok(path) => tracing::error!(
+                code = refusal.code(),
+                evidence = %path.display(),
+                "the log contradicts what was seen of it"
+            ),
+            Err(error) => tracing::error!(%error, "the evidence of a fork can't be kept"),
+        }
     }
 }

@@ -1,15 +1,17 @@
 //! Messages of the hub as untrusted values. Nothing of them counts before `verify` said so.
 
 use bytes::Bytes;
+use countersign_ledger::digest::Digest;
+use countersign_ledger::verify::{Inclusion, Link};
 use countersign_proto::agent::v1 as proto;
 
-use crate::verify::Untrusted;
+use crate::verify::{Batch, Note, Untrusted};
 
 /// A head as it came.
 #[derive(Debug)]
 pub struct Head {
-    /// Envelopes, generation ascending.
-    pub envelopes: Untrusted<Vec<Bytes>>,
+    /// Envelopes, generation ascending, and what shows that they stand in the log.
+    pub batch: Untrusted<Batch>,
     /// More follow before the head is reached.
     pub more: bool,
     /// Blobs that came along.
@@ -19,11 +21,47 @@ pub struct Head {
 /// Takes a message apart.
 #[must_use]
 pub fn head(head: proto::Head) -> Head {
+    let mut proofs = head.proofs.into_iter();
+    let links = head.envelopes.into_iter().map(|envelope| Link {
+        envelope,
+        proof: proofs.next().and_then(inclusion),
+    });
+    let batch = Batch {
+        links: links.collect(),
+        sources: head.sources.into_iter().map(entry).collect(),
+        checkpoint: (!head.checkpoint.is_empty()).then(|| Note {
+            note: head.checkpoint,
+            // One that is no hash leaves no proof: a wrong one and none are refused alike.
+            consistency: hashes(&head.consistency).unwrap_or_default(),
+        }),
+    };
     Head {
-        envelopes: Untrusted(head.envelopes),
+        batch: Untrusted(batch),
         more: head.more,
         attached: head.attached.iter().map(blob).collect(),
     }
+}
+
+fn entry(entry: proto::LogEntry) -> Link<Bytes> {
+    Link {
+        envelope: entry.envelope,
+        proof: entry.proof.and_then(inclusion),
+    }
+}
+
+fn inclusion(proof: proto::LogProof) -> Option<Inclusion> {
+    Some(Inclusion {
+        index: proof.index,
+        hashes: hashes(&proof.hashes)?,
+    })
+}
+
+/// None if one of them is no hash.
+pub(super) fn hashes(hashes: &[Bytes]) -> Option<Vec<Digest>> {
+    hashes
+        .iter()
+        .map(|hash| <[u8; 32]>::try_from(&hash[..]).ok().map(Digest::from_bytes))
+        .collect()
 }
 
 /// A blob's content; the digest that it claims is not even looked at.

@@ -123,6 +123,7 @@ fn a_committed_state_is_read_back_and_files_are_private() {
         manifest: Digest::of(b"m"),
         cluster_uid: "u".into(),
         cluster_ca: "c".into(),
+        log: None,
     };
     saved.commit(&state).unwrap();
     assert_eq!(saved.state().unwrap(), Some(state));
@@ -144,6 +145,7 @@ fn a_state(generation: u64) -> State {
         manifest: Digest::of(b"m"),
         cluster_uid: "u".into(),
         cluster_ca: "c".into(),
+        log: None,
     }
 }
 

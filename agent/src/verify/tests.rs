@@ -115,6 +115,19 @@ impl Fleet {
     }
 }
 
+/// Statements of a fleet without a log.
+fn batch<E: Into<Bytes>>(envelopes: impl IntoIterator<Item = E>) -> Untrusted<Batch> {
+    Untrusted(Batch {
+        links: envelopes
+            .into_iter()
+            .map(|envelope| Link::bare(envelope.into()))
+            .collect(),
+        ..Batch::default()
+    })
+}
+
+const NOW: u64 = 1_700_000_000;
+
 fn code(result: Result<(), Refusal>) -> &'static str {
     result.map_or_else(|refusal| refusal.code(), |()| "OK")
 }
@@ -125,10 +138,13 @@ fn batches_of_one_chain_follow_each_other_and_the_last_counts() {
     let one = fleet.seal("a", 1, None);
     let two = fleet.seal("a", 2, Some(&one));
     let mut chain = fleet.chain();
-    assert_eq!(code(chain.follow(&Untrusted(vec![one]))), "OK");
-    assert_eq!(code(chain.follow(&Untrusted(vec![two.clone()]))), "OK");
-    let (statement, envelope) = chain.end().unwrap();
-    assert_eq!((statement.generation(), envelope), (2, two));
+    assert_eq!(code(chain.follow(&batch([one]), NOW)), "OK");
+    assert_eq!(code(chain.follow(&batch([two.clone()]), NOW)), "OK");
+    let end = chain.end().unwrap();
+    assert_eq!(
+        (end.statement.generation(), &end.envelope[..]),
+        (2, &two[..])
+    );
 }
 
 #[test]
@@ -141,21 +157,18 @@ fn another_clusters_a_replayed_and_a_skipped_statement_are_refused() {
         code(
             fleet
                 .chain()
-                .follow(&Untrusted(vec![fleet.seal("b", 1, None)]))
+                .follow(&batch([fleet.seal("b", 1, None)]), NOW)
         ),
         "WRONG_CLUSTER"
     );
     let mut chain = fleet.chain();
-    chain.follow(&Untrusted(vec![one.clone(), two])).unwrap();
-    assert_eq!(
-        code(chain.follow(&Untrusted(vec![one.clone()]))),
-        "REPLAYED"
-    );
+    chain.follow(&batch([one.clone(), two]), NOW).unwrap();
+    assert_eq!(code(chain.follow(&batch([one.clone()]), NOW)), "REPLAYED");
     // A refusal leaves the chain where it stood.
-    assert_eq!(code(chain.follow(&Untrusted(vec![three.clone()]))), "OK");
+    assert_eq!(code(chain.follow(&batch([three.clone()]), NOW)), "OK");
     let mut chain = fleet.chain();
-    chain.follow(&Untrusted(vec![one])).unwrap();
-    assert_eq!(code(chain.follow(&Untrusted(vec![three]))), "SKIPPED");
+    chain.follow(&batch([one]), NOW).unwrap();
+    assert_eq!(code(chain.follow(&batch([three]), NOW)), "SKIPPED");
 }
 
 #[test]
@@ -164,13 +177,13 @@ fn what_was_saved_is_checked_again_and_a_flipped_byte_is_found() {
     let one = fleet.seal("a", 1, None);
     let two = fleet.seal("a", 2, Some(&one));
     for envelope in [&one, &two] {
-        assert!(saved_statement("a", fleet.roots.clone(), envelope).is_ok());
+        assert!(saved_statement("a", fleet.roots.clone(), envelope, None).is_ok());
     }
-    assert!(saved_statement("b", fleet.roots.clone(), &two).is_err());
+    assert!(saved_statement("b", fleet.roots.clone(), &two, None).is_err());
     for at in (0..two.len()).step_by(7) {
         let mut changed = two.clone();
         changed[at] ^= 1;
-        let found = saved_statement("a", fleet.roots.clone(), &changed);
+        let found = saved_statement("a", fleet.roots.clone(), &changed, None);
         // A flipped bit in the hint which key signed changes nothing that is signed.
         assert!(found.is_err() || found.unwrap().desired().manifest == manifest().digest());
     }
@@ -182,7 +195,7 @@ fn a_state_is_complete_only_with_every_blob_checked() {
     let manifest = manifest();
     let assemble = || {
         let statement =
-            saved_statement("a", fleet.roots.clone(), &fleet.seal("a", 1, None)).unwrap();
+            saved_statement("a", fleet.roots.clone(), &fleet.seal("a", 1, None), None).unwrap();
         let sections = sections(statement, &Untrusted(manifest.list_bytes())).unwrap();
         let parts: Vec<Vec<u8>> = manifest
             .sections()
@@ -262,24 +275,20 @@ mod after_another {
             };
             let manifest = Manifest::build(lines, vec![app]).unwrap();
             let previous = (self.generation > 0).then_some(self.chain.as_slice());
-            let last = previous.map(|envelope| Last {
+            let last = previous.map(|envelope| verify::Last {
                 generation: self.generation,
                 envelope: Digest::of(envelope),
                 trust_root: 1,
+                index: None,
             });
             self.generation += 1;
             let envelope =
                 self.fleet
                     .seal_manifest("a", self.generation, previous, manifest.digest());
             let read = |before: Option<Kept>| {
-                let known = Known {
-                    cluster: "a".into(),
-                    roots: self.fleet.roots.clone(),
-                    last,
-                };
-                let mut chain = Chain::new(known);
-                chain.follow(&Untrusted(vec![&envelope])).unwrap();
-                let (statement, _) = chain.end().unwrap();
+                let mut chain = Chain::new(Known::new("a", self.fleet.roots.clone(), last));
+                chain.follow(&batch([envelope.clone()]), NOW).unwrap();
+                let End { statement, .. } = chain.end().unwrap();
                 let sections = sections(statement, &Untrusted(manifest.list_bytes())).unwrap();
                 let parts: BTreeMap<Digest, &[u8]> = manifest
                     .sections()

@@ -242,6 +242,8 @@ fn init(
             key.as_bytes(),
         )?;
     }
+    folder.secret("hub/keys/log.key", material.log_key.as_bytes())?;
+    folder.secret("hub/keys/agent-ca.key", material.agent_ca_key.as_bytes())?;
     folder.secret("hub/keys/hub-ca.key", authority.key.as_bytes())?;
     folder.public("hub/keys/hub-ca.crt", authority.certificate.as_bytes())?;
     folder.sync()?;
@@ -317,6 +319,12 @@ fn summary(root: &VerifiedRoot) -> String {
         for key in keys {
             text.push_str(&format!("Sealer   {}  {}\n", key.key, safe(environment)));
         }
+    }
+    if let Some(log) = &document.log {
+        text.push_str(&format!("Log      {}\n", safe(&log.vkey)));
+    }
+    for key in &document.agent_cas {
+        text.push_str(&format!("Agents   {}\n", key.key));
     }
     for (name, cluster) in &document.clusters {
         text.push_str(&format!(
