@@ -41,6 +41,10 @@ fn accepted(vector: &Value) -> Option<bool> {
     match name.split('/').next().unwrap() {
         "inclusion" | "subtreeinclusion" => {
             let (root, leaf) = (hash(&vector["root"]), hash(&vector["leafHash"]));
+            // Their one rule that our type keeps by itself: a leaf's hash has 32 bytes.
+            if STANDARD.encode(leaf.as_bytes()) != vector["leafHash"] {
+                return Some(false);
+            }
             let (index, size) = if name.starts_with("subtree") {
                 let (start, end) = (number("start"), number("end"));
                 if !is_subtree(start, end) || number("leafIdx") < start {
