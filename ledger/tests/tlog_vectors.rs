@@ -30,7 +30,10 @@ fn hashes(value: &Value) -> Vec<Digest> {
 
 /// Whether `[start, end)` is a subtree: as large a power of two as its size needs divides its begin.
 fn is_subtree(start: u64, end: u64) -> bool {
-    start < end && start % (end - start).next_power_of_two() == 0
+    start < end
+        && (end - start)
+            .checked_next_power_of_two()
+            .is_some_and(|size| start % size == 0)
 }
 
 /// Whether we accept a vector; nothing where it asks for what we do not have.
