@@ -101,23 +101,26 @@ func reply(asked request) (answer, error) {
 	return answer{}, fmt.Errorf("no kind %q", asked.Kind)
 }
 
+// newVerifier reads a key by its kind. The reader of witness keys would take a log's as one of its own.
 func newVerifier(vkey string) (note.Verifier, error) {
-	if v, err := note.NewVerifier(vkey); err == nil {
-		return v, nil
+	parts := strings.SplitN(vkey, "+", 3)
+	key, err := base64.StdEncoding.DecodeString(parts[len(parts)-1])
+	if err == nil && len(parts) == 3 && len(key) > 0 && key[0] == 4 {
+		return f_note.NewVerifierForCosignatureV1(vkey)
 	}
-	return f_note.NewVerifierForCosignatureV1(vkey)
+	return note.NewVerifier(vkey)
 }
 
-// readVkey: Go also takes ids in capitals and base64 with line breaks or stray bits.
+// readVkey: Go also takes ids in capitals, any id of a witness's key, and base64 with line breaks or stray bits.
 func readVkey(text string) answer {
 	v, err := newVerifier(text)
 	if err != nil {
 		return answer{}
 	}
-	name, rest, _ := strings.Cut(text, "+")
+	_, rest, _ := strings.Cut(text, "+")
 	id, key, _ := strings.Cut(rest, "+")
-	strict := strictBase64(key) && id == strings.ToLower(id)
-	return answer{Taken: true, Value: fmt.Sprintf("%s %08x", name, v.KeyHash()), Lax: !strict}
+	strict := strictBase64(key) && id == fmt.Sprintf("%08x", v.KeyHash())
+	return answer{Taken: true, Value: fmt.Sprintf("%s %08x", v.Name(), v.KeyHash()), Lax: !strict}
 }
 
 func openNote(data []byte, keys []string) answer {
