@@ -13,8 +13,8 @@ import (
 const (
 	good    = 0
 	bad     = 1
-	usage   = 2
 	timeout = 3
+	usage   = 64 // 2 is Go's own, of a panic
 )
 
 func main() {

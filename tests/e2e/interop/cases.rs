@@ -189,14 +189,14 @@ impl Stock {
     pub(super) fn case(&self, random: &mut Random) -> Case {
         match random.below(9) {
             0 => Case::Vkey(damaged(
-                random,
                 random_vkey(&self.known, &self.witnesses, random),
+                random,
             )),
             1 => Case::Note(self.note(random)),
-            2 => Case::Checkpoint(damaged(random, checkpoint(random).into_bytes())),
-            3 => Case::Path(damaged(random, path(random).into_bytes())),
+            2 => Case::Checkpoint(damaged(checkpoint(random).into_bytes(), random)),
+            3 => Case::Path(damaged(path(random).into_bytes(), random)),
             4 => Case::Proof(self.proof(random)),
-            5 => Case::Bundle(damaged(random, entries(random))),
+            5 => Case::Bundle(damaged(entries(random), random)),
             6 => Case::Policy(self.policy(random).into_bytes()),
             7 => Case::Record(self.record(random)),
             _ => Case::Tree(self.consistency(random)),
@@ -205,7 +205,7 @@ impl Stock {
 
     fn note(&self, random: &mut Random) -> Vec<u8> {
         let note = random.of(&self.notes).clone();
-        damaged(random, note)
+        damaged(note, random)
     }
 
     fn proof(&self, random: &mut Random) -> Vec<u8> {
@@ -226,7 +226,7 @@ impl Stock {
             hashes: inclusion_proof(index, size, |node| self.node(node)).unwrap(),
             checkpoint: Note::parse(checkpoint).unwrap(),
         };
-        damaged(random, file.bytes())
+        damaged(file.bytes(), random)
     }
 
     fn record(&self, random: &mut Random) -> Merkle {
@@ -368,7 +368,7 @@ fn entries(random: &mut Random) -> Vec<u8> {
 }
 
 /// The input as it is, or with one to three small changes.
-fn damaged(random: &mut Random, mut bytes: Vec<u8>) -> Vec<u8> {
+fn damaged(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
     const BITS_AND_PIECES: [&[u8]; 24] = [
         b"0",
         b"1",
