@@ -33,7 +33,7 @@ fn is_subtree(start: u64, end: u64) -> bool {
     start < end
         && (end - start)
             .checked_next_power_of_two()
-            .is_some_and(|size| start % size == 0)
+            .is_some_and(|size| start.is_multiple_of(size))
 }
 
 /// Whether we accept a vector; nothing where it asks for what we do not have.

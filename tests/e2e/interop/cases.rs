@@ -30,7 +30,8 @@ pub(super) enum Case {
     Path(Vec<u8>),
     Proof(Vec<u8>),
     Bundle(Vec<u8>),
-    Policy(Vec<u8>),
+    /// A policy, and which of the stock's cosigned checkpoints it is asked about.
+    Policy(Vec<u8>, usize),
     Record(Merkle),
     Tree(Merkle),
 }
@@ -197,7 +198,10 @@ impl Stock {
             3 => Case::Path(damaged(path(random).into_bytes(), random)),
             4 => Case::Proof(self.proof(random)),
             5 => Case::Bundle(damaged(entries(random), random)),
-            6 => Case::Policy(self.policy(random).into_bytes()),
+            6 => {
+                let note = random.below(self.cosigned.len());
+                Case::Policy(self.policy(random).into_bytes(), note)
+            }
             7 => Case::Record(self.record(random)),
             _ => Case::Tree(self.consistency(random)),
         }
@@ -450,13 +454,10 @@ impl Case {
             Self::Path(bytes) => data("path", bytes),
             Self::Proof(bytes) => data("proof", bytes),
             Self::Bundle(bytes) => data("bundle", bytes),
-            Self::Policy(bytes) => {
+            Self::Policy(bytes, note) => {
                 let mut question = data("policy", bytes);
-                let texts = stock
-                    .cosigned
-                    .iter()
-                    .map(|note| String::from_utf8(note.bytes()).unwrap());
-                question["keys"] = texts.collect();
+                let note = stock.cosigned[*note].bytes();
+                question["keys"] = json!([String::from_utf8(note).unwrap()]);
                 question
             }
             Self::Record(merkle) => merkle.question("record", "index"),

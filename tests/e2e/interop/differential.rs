@@ -68,16 +68,13 @@ fn ours(case: &Case, stock: &Stock) -> Option<String> {
             let total: usize = entries.iter().map(|entry| entry.len()).sum();
             Some(format!("{} {total}", entries.len()))
         }
-        Case::Policy(bytes) => {
+        Case::Policy(bytes, note) => {
             let policy = Policy::parse(bytes).ok()?;
-            let satisfied = stock.cosigned.iter().map(|note| {
-                let opened = note.open(&policy.vkeys(), &RingVerifier).unwrap();
-                format!(
-                    "{} ",
-                    policy.newest_time(&policy.cosigned(&opened)).is_some()
-                )
-            });
-            Some(satisfied.collect())
+            let opened = stock.cosigned[*note]
+                .open(&stock.witnesses, &RingVerifier)
+                .unwrap();
+            let time = policy.newest_time(&policy.cosigned(&opened));
+            Some(format!("{} ", time.is_some()))
         }
         Case::Record(m) => verify_inclusion(m.first, m.size, &m.hash, &m.proof, &m.root)
             .is_ok()
@@ -119,7 +116,7 @@ fn wanted(case: &Case, theirs: &Answer) -> Option<bool> {
             Some(right && (m.size > 0 || m.root == EMPTY_ROOT))
         }
         // Go's policies are Sigsum's, which ask nobody and count twice where one wants to: it must take all that we take.
-        Case::Policy(_) => (!theirs.taken).then_some(false),
+        Case::Policy(..) => (!theirs.taken).then_some(false),
         Case::Note(_)
         | Case::Path(_)
         | Case::Proof(_)
@@ -199,7 +196,7 @@ fn shown(case: &Case) -> String {
         | Case::Path(bytes)
         | Case::Proof(bytes)
         | Case::Bundle(bytes)
-        | Case::Policy(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        | Case::Policy(bytes, _) => format!("{:?}", String::from_utf8_lossy(bytes)),
         Case::Record(_) | Case::Tree(_) => format!("{case:?}"),
     }
 }

@@ -103,7 +103,7 @@ fn a_log_of_70_000_entries_has_the_tiles_of_the_specification() {
             .filter(move |tile| tile.level == level)
     };
     assert_eq!(of(0).filter(TileId::is_full).count(), 273);
-    assert_eq!(of(0).last(), Some(tile(0, 273, 112)));
+    assert_eq!(of(0).next_back(), Some(tile(0, 273, 112)));
     assert_eq!(of(1).collect::<Vec<_>>(), [tile(1, 0, 256), tile(1, 1, 17)]);
     assert_eq!(of(2).collect::<Vec<_>>(), [tile(2, 0, 1)]);
     assert_eq!(tiles.len(), 277);
