@@ -7,13 +7,18 @@ use countersign_ledger::json as canonical_json;
 use countersign_ledger::key::{FileKey, RingVerifier};
 use countersign_ledger::manifest::{Apps, Prefix, Section, SectionList};
 use countersign_ledger::statement::Statement;
+use countersign_ledger::tlog::checkpoint::{Checkpoint, Extensions};
+use countersign_ledger::tlog::note::{Note, Vkey};
+use countersign_ledger::tlog::policy::{Cosigned, Policy};
+use countersign_ledger::tlog::proof::ProofFile;
+use countersign_ledger::tlog::tile::{BundleId, TileId};
 use countersign_ledger::trust::{TrustRoot, VerifiedRoot};
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 15] = [
     ("json", json),
     ("dsse", dsse),
     ("statement", statement),
@@ -24,6 +29,11 @@ pub const TARGETS: [Target; 10] = [
     ("trust", trust),
     ("bundle", bundle),
     ("key", key),
+    ("note", note),
+    ("checkpoint", checkpoint),
+    ("tile_path", tile_path),
+    ("tlog_proof", tlog_proof),
+    ("tlog_policy", tlog_policy),
 ];
 
 /// JSON: canonical bytes are a fixed point, and another parser reads them alike.
@@ -138,5 +148,67 @@ pub fn key(bytes: &[u8]) {
     {
         let again = FileKey::from_pem(&key.to_pem()).map(|again| again.public());
         assert_eq!(again, Ok(key.public()));
+    }
+}
+
+/// Signed notes and the keys that open them: what is read is written the same.
+pub fn note(bytes: &[u8]) {
+    if let Ok(note) = Note::parse(bytes) {
+        assert_eq!(note.bytes(), bytes);
+        let _ = note.open(&[], &RingVerifier);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(vkey) = text.parse::<Vkey>()
+    {
+        assert_eq!(vkey.to_string(), text);
+    }
+}
+
+/// Checkpoints: what is read is written the same, and extension lines change nothing.
+pub fn checkpoint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let lenient = Checkpoint::parse_with(text, Extensions::Ignore);
+    if let Ok(checkpoint) = Checkpoint::parse(text) {
+        assert_eq!(checkpoint.text(), text);
+        assert_eq!(lenient, Ok(checkpoint));
+    } else if let Ok(checkpoint) = lenient {
+        assert!(text.starts_with(&checkpoint.text()));
+    }
+}
+
+/// Paths of tiles and bundles: one spelling each, and no text is both.
+pub fn tile_path(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (tile, bundle) = (TileId::parse(text), BundleId::parse(text));
+    assert!(tile.is_err() || bundle.is_err());
+    if let Ok(tile) = tile {
+        assert_eq!(tile.path(), text);
+    }
+    if let Ok(bundle) = bundle {
+        assert_eq!(bundle.path(), text);
+    }
+}
+
+/// Proof files: what is read is written the same.
+pub fn tlog_proof(bytes: &[u8]) {
+    if let Ok(file) = ProofFile::parse(bytes) {
+        assert_eq!(file.bytes(), bytes);
+    }
+}
+
+/// Witness policies: nobody is never enough, everybody always is.
+pub fn tlog_policy(bytes: &[u8]) {
+    if let Ok(policy) = Policy::parse(bytes) {
+        assert!(!policy.satisfied(&std::collections::BTreeSet::new()));
+        let all: Cosigned<'_> = policy
+            .witnesses()
+            .iter()
+            .map(|witness| (witness.name.as_str(), 7))
+            .collect();
+        assert_eq!(policy.newest_time(&all), Some(7));
     }
 }

@@ -27,6 +27,7 @@ mod faults;
 mod fixture;
 mod healing;
 mod health_rules;
+mod interop;
 mod lock;
 mod object_store;
 mod removal;

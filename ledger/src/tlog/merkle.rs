@@ -13,6 +13,7 @@ pub(in crate::tlog) mod plan;
 #[cfg(test)]
 mod tests;
 
+pub use super::limits::PROOF_HASHES_MAX;
 pub use plan::Plan;
 
 /// The root of the empty tree: SHA-256 of nothing.
@@ -20,10 +21,6 @@ pub const EMPTY_ROOT: Digest = Digest::from_bytes([
     0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
     0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ]);
-
-/// Hashes in a proof at most: a tree of less than 2^63 leaves, as checkpoints have, is 63 nodes high, and a proof of
-/// consistency has one hash more.
-pub const PROOF_HASHES_MAX: usize = 64;
 
 /// The hash of a node above `left` and `right`: SHA-256 of a one byte and both.
 #[must_use]

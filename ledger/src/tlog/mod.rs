@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod frontier;
 pub mod fsck;
+pub mod limits;
 pub mod merkle;
 pub mod note;
 pub mod policy;

@@ -14,12 +14,8 @@ mod vkey;
 #[cfg(test)]
 mod tests;
 
+pub use super::limits::{NOTE_BYTES_MAX, SIGNATURE_LINES_MAX};
 pub use vkey::{KeyKind, NAME_BYTES_MAX, Vkey, VkeyError};
-
-/// Signature lines of a note: as in Go; C2SP asks for 16 at least.
-pub const SIGNATURE_LINES_MAX: usize = 100;
-/// Bytes of a note: a hundred signatures of the largest kind (ML-DSA-44, 3.3 kB in base64) and a text beside them.
-pub const NOTE_BYTES_MAX: usize = 512 << 10;
 
 /// A note as it was read: nothing in it is checked beyond its form.
 #[derive(Debug, Clone, PartialEq, Eq)]

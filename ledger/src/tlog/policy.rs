@@ -13,12 +13,8 @@ mod quorum;
 #[cfg(test)]
 mod tests;
 
+pub use super::limits::{POLICY_BYTES_MAX, POLICY_LINES_MAX};
 pub use quorum::Cosigned;
-
-/// Bytes of a policy that are read.
-pub const POLICY_BYTES_MAX: usize = 64 << 10;
-/// Logs, witnesses and groups of a policy, each: C2SP asks for 32 at least.
-pub const POLICY_LINES_MAX: usize = 64;
 
 /// A log that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,11 +12,10 @@ use crate::tlog::text;
 #[cfg(test)]
 mod tests;
 
+pub use super::limits::EXTRA_BYTES_MAX;
+
 /// The first line.
 pub const HEADING: &str = "c2sp.org/tlog-proof@v1";
-/// Bytes of the opaque part, decoded.
-pub const EXTRA_BYTES_MAX: usize = 64 << 10;
-
 /// A proof file as it was read: nothing in it is checked beyond its form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofFile {

@@ -29,16 +29,19 @@ pub enum Tool {
     Renderer,
     /// The SSH server of Git repositories.
     SshGit,
+    /// Go's readers and writers of transparency logs: the outsider that judges ours.
+    Interop,
 }
 
 impl Tool {
     /// All of them, slowest build first.
-    pub const ALL: [Tool; 5] = [
+    pub const ALL: [Tool; 6] = [
         Tool::TestCluster,
         Tool::Renderer,
         Tool::Kwok,
         Tool::Versitygw,
         Tool::SshGit,
+        Tool::Interop,
     ];
 
     /// The file name of the program.
@@ -50,6 +53,7 @@ impl Tool {
             Tool::Versitygw => "versitygw",
             Tool::Renderer => "countersign-renderer",
             Tool::SshGit => "countersign-sshgit",
+            Tool::Interop => "countersign-interop",
         }
     }
 
@@ -62,6 +66,7 @@ impl Tool {
             Tool::Versitygw => "tests/tools/s3",
             Tool::Renderer => "hub/renderer",
             Tool::SshGit => "tests/tools/sshgit",
+            Tool::Interop => "tests/interop",
         }
     }
 
@@ -69,7 +74,7 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Tool::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
-            Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit => ".",
+            Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit | Tool::Interop => ".",
         }
     }
 
@@ -81,6 +86,7 @@ impl Tool {
             Tool::Renderer => 240,
             Tool::Kwok | Tool::Versitygw => 70,
             Tool::SshGit => 10,
+            Tool::Interop => 40,
         })
     }
 

@@ -9,8 +9,7 @@ use super::key_id;
 use crate::key::PublicKey;
 use crate::tlog::text;
 
-/// Bytes of a key's name.
-pub const NAME_BYTES_MAX: usize = 255;
+pub use crate::tlog::limits::NAME_BYTES_MAX;
 
 /// What a key signs, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -151,6 +151,7 @@ fn read_place(place: &str) -> Result<(u64, u16), TilePathError> {
         value = value
             .checked_mul(1_000)
             .and_then(|value| value.checked_add(group))
+            .filter(|value| i64::try_from(*value).is_ok())
             .ok_or(TilePathError::IndexTooLarge)?;
     }
     Ok((value, width))

@@ -25,8 +25,8 @@ fn paths_are_those_of_the_specification() {
         (tile(0, 273, 112), "tile/0/273.p/112"),
         (tile(63, 1_000, 1), "tile/63/x001/000.p/1"),
         (
-            tile(0, u64::MAX, 256),
-            "tile/0/x018/x446/x744/x073/x709/x551/615",
+            tile(0, i64::MAX.cast_unsigned(), 256),
+            "tile/0/x009/x223/x372/x036/x854/x775/807",
         ),
     ] {
         assert_eq!(id.path(), path);
@@ -74,7 +74,7 @@ fn another_spelling_is_no_path() {
         ("tile/0/000.p", Index),
         ("tile/0/000.p1", Index),
         ("tile/0/٠٠٠", Index),
-        ("tile/0/x018/x446/x744/x073/x709/x551/616", IndexTooLarge),
+        ("tile/0/x009/x223/x372/x036/x854/x775/808", IndexTooLarge),
         (
             "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
             IndexTooLarge,
@@ -103,7 +103,7 @@ fn a_log_of_70_000_entries_has_the_tiles_of_the_specification() {
             .filter(move |tile| tile.level == level)
     };
     assert_eq!(of(0).filter(TileId::is_full).count(), 273);
-    assert_eq!(of(0).last(), Some(tile(0, 273, 112)));
+    assert_eq!(of(0).next_back(), Some(tile(0, 273, 112)));
     assert_eq!(of(1).collect::<Vec<_>>(), [tile(1, 0, 256), tile(1, 1, 17)]);
     assert_eq!(of(2).collect::<Vec<_>>(), [tile(2, 0, 1)]);
     assert_eq!(tiles.len(), 277);
@@ -263,7 +263,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn a_path_is_read_back(level in 0_u8..64, index in any::<u64>(), cut in 0_u32..64, width in 1_u16..=256) {
+    fn a_path_is_read_back(level in 0_u8..64, index in any::<u64>(), cut in 1_u32..64, width in 1_u16..=256) {
         let id = TileId { level, index: index >> cut, width };
         prop_assert_eq!(TileId::parse(&id.path()), Ok(id));
         let bundle = BundleId { index: index >> cut, width };
