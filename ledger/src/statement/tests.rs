@@ -1,6 +1,8 @@
 use super::*;
 use crate::digest::Digest;
 
+mod spoken;
+
 fn desired() -> Desired {
     Desired {
         manifest: Digest::of(b"manifest"),
