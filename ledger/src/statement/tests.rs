@@ -1,6 +1,7 @@
 use super::*;
 use crate::digest::Digest;
 
+mod golden;
 mod spoken;
 
 fn desired() -> Desired {
