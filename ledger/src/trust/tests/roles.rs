@@ -234,3 +234,31 @@ fn a_persons_keys_are_their_own_and_count_at_some_time() {
     assert_eq!(window(early, early), never);
     assert_eq!(window(late, early), never);
 }
+
+#[test]
+fn a_root_with_all_roles_has_its_golden_bytes_and_fits_the_schema() {
+    let mut document = full();
+    document.people[0].keys[0].valid_after = Some("2026-01-01T00:00:00.000Z".parse().unwrap());
+    document.people[0].keys[0].valid_before = Some("2027-01-01T00:00:00.000Z".parse().unwrap());
+    document.people[0].forge = true;
+    let payload = document.payload().unwrap();
+    let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("tests/golden/trust.roles.payload.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &payload).unwrap();
+    }
+    assert_eq!(
+        String::from_utf8(std::fs::read(path).unwrap()).unwrap(),
+        String::from_utf8(payload.clone()).unwrap(),
+        "UPDATE_GOLDEN=1 writes it anew"
+    );
+    let schema = std::fs::read(root.join("../proto/schemas/trust.schema.json")).unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    let mistakes: Vec<String> = validator
+        .iter_errors(&value)
+        .map(|mistake| mistake.to_string())
+        .collect();
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+}
