@@ -3,5 +3,6 @@
 //! functions.
 #![forbid(unsafe_code)]
 
+pub mod commits;
 pub mod ledger;
 pub mod outside;

@@ -35,6 +35,7 @@ use countersign_fleet::carry::removal::Waiting;
 use countersign_fleet::load::DocumentCache;
 use countersign_fleet::tree::{GitStore, TreeFault};
 use countersign_ledger::Digest;
+use countersign_ledger::commit::People;
 use countersign_ledger::trust::VerifiedRoot;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -140,6 +141,8 @@ struct Known {
 /// The pipeline.
 pub struct Pipeline {
     parts: Parts,
+    /// Whose signatures count, by the trust root.
+    people: People,
     documents: Arc<DocumentCache>,
     done: Option<Done>,
     clusters: BTreeMap<String, Known>,
@@ -177,8 +180,13 @@ impl Pipeline {
             );
         }
         let repeats = Repeats::start(Arc::clone(&parts.stage));
+        let people = People::read(&parts.root.document().people).unwrap_or_else(|mistake| {
+            tracing::error!(%mistake, "no commit signature counts until a new trust root lists people whose keys can be read");
+            People::default()
+        });
         let pipeline = Self {
             parts,
+            people,
             documents: Arc::default(),
             done: None,
             clusters,

@@ -7,10 +7,14 @@ use std::path::PathBuf;
 #[allow(unreachable_pub)] // public where the fuzzer uses it
 mod targets;
 
+#[path = "../../fuzz/src/commits.rs"]
+#[allow(unreachable_pub)]
+mod commits;
+
 #[test]
 fn every_seed_of_every_target_passes() {
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    for (name, target) in targets::TARGETS {
+    for (name, target) in targets::TARGETS.into_iter().chain(commits::TARGETS) {
         let folder = corpus.join(name);
         let seeds: Vec<PathBuf> = std::fs::read_dir(&folder)
             .unwrap()

@@ -10,7 +10,7 @@ use countersign_fleet::mistake::Mistake;
 use countersign_fleet::model::{Cluster, Fleet};
 use countersign_fleet::tree::{GitStore, SharedTree, changes::changes};
 use countersign_ledger::identity::ObjectId;
-use countersign_ledger::statement::{Source, Verdict};
+use countersign_ledger::statement::Source;
 use jiff::Timestamp;
 use tracing::Instrument as _;
 
@@ -22,7 +22,7 @@ use crate::pipeline::{Done, Known, Pipeline, PipelineError, permits};
 use crate::seal::{SourceEntry, Unsealed};
 use crate::sealed;
 use crate::serve::heads::Head;
-use crate::track::signer::SignatureKind;
+use crate::track::signer;
 use crate::track::tracker::Moved;
 
 /// A commit that was read.
@@ -387,6 +387,9 @@ impl Pipeline {
 
     fn source(&self, moved: &Moved, old: String) -> Source {
         let track = self.parts.track.state();
+        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let (signer, verdict) =
+            signer::verdict(&self.people, moved.commit, moved.signature.as_ref(), now);
         Source {
             fleet: self.parts.root.fleet().to_owned(),
             repository: track.source,
@@ -396,11 +399,8 @@ impl Pipeline {
             tree: moved.tree.to_string(),
             commit_sha256: moved.commit_sha256,
             author: moved.author.clone(),
-            signer: String::new(),
-            verdict: match moved.signature {
-                SignatureKind::None => Verdict::Unsigned,
-                SignatureKind::Unverified => Verdict::Unknown,
-            },
+            signer,
+            verdict,
         }
     }
 

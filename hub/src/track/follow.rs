@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 
 use git2::{Repository, RepositoryOpenFlags};
 
+use countersign_ledger::commit::Signed;
 use countersign_ledger::digest::Digest;
 
 use crate::track::id::{CommitId, OID_BYTES, TreeId};
 use crate::track::limits::{COMMITS_WALKED_MAX, FetchLimits};
-use crate::track::mirror::{Mirror, Stores, copy, fault, history, incoming::Incoming};
+use crate::track::mirror::{Mirror, Stores, copy, fault, history, incoming::Incoming, proof};
 use crate::track::protocol::Want;
 use crate::track::refmove::{Decision, RewritePermit, Seen, decide};
 use crate::track::refname::RefName;
 use crate::track::remote::Remote;
-use crate::track::signer::{self, SignatureKind};
+use crate::track::signer;
 use crate::track::treecheck::{self, Notice, Stopped};
 use crate::track::trouble::Trouble;
 
@@ -36,8 +37,8 @@ pub struct Moved {
     pub subject: String,
     /// Committer's time as the commit says, seconds since 1970.
     pub time: i64,
-    /// Whether it bears a signature; whose is not known yet.
-    pub signature: SignatureKind,
+    /// Its signature; whose is not known yet.
+    pub signature: Option<Signed>,
     /// A person's permit allowed this move; it is spent when the commit is sealed.
     pub by_permit: Option<RewritePermit>,
     /// What in the tree can't be rendered.
@@ -299,7 +300,9 @@ impl Follower {
             .flatten();
         let earlier = self.notices.clone();
         let notices = self.check(from, old_tree, &commit, earlier)?;
+        let between = proof::to_keep(from, &self.mirror, self.accepted, tip)?;
         copy::commit(from, &mut self.mirror, tip, &self.limits)?;
+        proof::keep(from, &self.mirror, &between, &self.limits);
         if let Some(had) = self.accepted {
             self.keep(from, had);
         }

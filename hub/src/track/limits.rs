@@ -43,9 +43,9 @@ pub const PACKS_MAX: usize = 16;
 /// Commits walked to find out whether a ref moved forward; a longer distance needs a permit like a rewrite.
 pub const COMMITS_WALKED_MAX: usize = 200_000;
 /// Bytes of a raw commit; commits are signed and stored, so one of a megabyte is an attack.
-pub const COMMIT_BYTES_MAX: usize = 256 << 10;
+pub const COMMIT_BYTES_MAX: usize = countersign_ledger::commit::limits::COMMIT_BYTES_MAX;
 /// Bytes of a raw tree object: about 250,000 entries.
-pub const TREE_BYTES_MAX: usize = 16 << 20;
+pub const TREE_BYTES_MAX: usize = countersign_ledger::commit::limits::TREE_BYTES_MAX;
 /// Folders below folders.
 pub const TREE_DEPTH_MAX: usize = 64;
 /// Links from an annotated tag to a tag to …

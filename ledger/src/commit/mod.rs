@@ -31,7 +31,7 @@ mod tests;
 pub mod tree;
 mod walk;
 
-pub use object::Commit;
+pub use object::{Commit, Signed};
 pub use oid::{HashKind, ObjectKind, Oid};
 pub use openpgp::OpenPgpKey;
 pub use paths::Paths;

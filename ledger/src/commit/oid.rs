@@ -190,6 +190,17 @@ mod tests {
         );
     }
 
+    /// The first 320 bytes of one of the two files that the SHAttered authors published.
+    #[test]
+    fn rustsec_2025_0021_bytes_made_to_collide_have_no_id() {
+        let one = include_bytes!("../../tests/commits/shattered.bin");
+        assert_eq!(Oid::of_framed(HashKind::Sha1, &[one]), Err(Collision));
+        let mut other = *one;
+        other[319] ^= 1;
+        assert!(Oid::of_framed(HashKind::Sha1, &[&other]).is_ok());
+        assert!(Oid::of_framed(HashKind::Sha256, &[one]).is_ok());
+    }
+
     #[test]
     fn an_id_survives_text_and_refuses_everything_else() {
         for text in ["01".repeat(20), "ab".repeat(32)] {

@@ -1,6 +1,6 @@
 //! One commit's signature: whose is it? The only maker of a [`Signer`].
 
-use super::object::Commit;
+use super::object::Signed;
 use super::oid::Oid;
 use super::people::{Held, Member, People};
 use super::refusal::AuthorRefusal;
@@ -27,20 +27,17 @@ impl<'p> Signer<'p> {
     }
 }
 
-/// Whose signature a commit bears. Nothing is said of what it changes.
+/// Whose signature the commit `id` bears, of which `signed` was read. Nothing is said of what it changes.
 ///
 /// # Errors
 /// `COMMIT_UNSIGNED`, `COMMIT_SIGNER_UNKNOWN`, `COMMIT_SIGNATURE_INVALID`, `COMMIT_KEY_EXPIRED`, `COMMIT_KEY_REVOKED`.
 pub fn signer<'p>(
     people: &'p People,
     id: Oid,
-    commit: &Commit,
+    signed: Option<&Signed>,
     time: u64,
 ) -> Result<Signer<'p>, AuthorRefusal> {
-    let signed = commit
-        .signature
-        .as_ref()
-        .ok_or(AuthorRefusal::Unsigned { commit: id })?;
+    let signed = signed.ok_or(AuthorRefusal::Unsigned { commit: id })?;
     if signed.armour.starts_with(sshsig::ARMOUR) {
         by_ssh(people, id, &signed.armour, &signed.payload, time)
     } else if signed.armour.starts_with(openpgp::ARMOUR) {

@@ -90,7 +90,7 @@ impl<'p, O: Objects> Walk<'p, O> {
         loop {
             commits.push(at);
             let commit = self.reader.commit(at)?;
-            let signer = signer(self.people, at, &commit, self.time)?;
+            let signer = signer(self.people, at, commit.signature.as_ref(), self.time)?;
             if signer.person().paths.all() && !signer.person().forge {
                 return Ok(Line {
                     commits,
@@ -131,7 +131,7 @@ impl<'p, O: Objects> Walk<'p, O> {
 
     fn check(&mut self, id: Oid, whole: bool) -> Result<(), AuthorRefusal> {
         let commit = self.reader.commit(id)?;
-        let signer = signer(self.people, id, &commit, self.time)?;
+        let signer = signer(self.people, id, commit.signature.as_ref(), self.time)?;
         if !whole {
             let parent = match commit.parents.first() {
                 Some(parent) => Some(self.reader.commit(*parent)?.tree),

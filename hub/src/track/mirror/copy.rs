@@ -53,6 +53,37 @@ pub fn commit(
     mirror.add_shallow(&cut.into_iter().map(CommitId::from).collect::<Vec<_>>())
 }
 
+/// Copies everything below the trees of commits that are to be had; all together they cost what one commit may.
+///
+/// # Errors
+/// As [`commit`].
+pub fn trees_of(
+    from: &Stores<'_>,
+    mirror: &Mirror,
+    commits: &[Oid],
+    limits: &FetchLimits,
+) -> Result<(), Trouble> {
+    let to = mirror.repository().odb().map_err(|error| fault(&error))?;
+    let mut budget = Budget {
+        limits: *limits,
+        objects: 0,
+        bytes: 0,
+    };
+    for id in commits {
+        let Some(raw) = from.commit(*id)? else {
+            continue;
+        };
+        let root = signer::read(CommitId::from(*id), &raw)?.tree;
+        let root = root.oid().map_err(|error| fault(&error))?;
+        match tree(from, &to, root, 0, &mut budget) {
+            // Beyond the beginning of a shallow history there are commits without trees.
+            Ok(()) | Err(Trouble::PackBroken { .. }) => {}
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Ok(())
+}
+
 /// Parents by the commit's raw text; `None` if it is not there.
 ///
 /// # Errors

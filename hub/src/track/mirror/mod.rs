@@ -8,6 +8,7 @@ pub mod compact;
 pub mod copy;
 pub mod history;
 pub mod incoming;
+pub mod proof;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

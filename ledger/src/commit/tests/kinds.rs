@@ -37,7 +37,7 @@ pub(super) fn whose(people: &People, raw: &[u8], time: u64) -> Result<String, Au
         object: id.to_string(),
         defect,
     })?;
-    signer(people, id, &commit, time).map(|signer| signer.key().to_owned())
+    signer(people, id, commit.signature.as_ref(), time).map(|signer| signer.key().to_owned())
 }
 
 pub(super) fn code(people: &People, raw: &[u8], time: u64) -> &'static str {
