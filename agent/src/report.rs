@@ -184,7 +184,7 @@ impl Reporter {
             .filter_map(|id| {
                 desired
                     .objects
-                    .get(*id)
+                    .get(id)
                     .map(|want| object_status(id, &want.app, world.get(id)))
             })
             .collect();
@@ -216,7 +216,7 @@ impl Reporter {
             forgotten: news
                 .into_iter()
                 .flat_map(News::all_forgotten)
-                .filter(|id| !desired.objects.contains_key(*id))
+                .filter(|id| !desired.objects.contains_key(id))
                 .map(|id| identity(id))
                 .collect(),
         };

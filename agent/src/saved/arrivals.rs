@@ -47,6 +47,9 @@ impl Kind {
     }
 }
 
+/// What is done with each record.
+type Each<'a> = &'a mut dyn FnMut(Kind, &Digest, &[u8]) -> io::Result<()>;
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Arrivals {
@@ -62,10 +65,7 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Opens it in `dir`; `each` is given what it holds.
-    pub(super) fn open(
-        dir: &Path,
-        each: &mut dyn FnMut(Kind, &Digest, &[u8]) -> io::Result<()>,
-    ) -> io::Result<Self> {
+    pub(super) fn open(dir: &Path, each: Each<'_>) -> io::Result<Self> {
         let path = dir.join(FILE);
         let file = append(&path)?;
         let mut blobs = HashSet::new();
@@ -170,10 +170,7 @@ fn sync_all(places: &[PathBuf]) -> io::Result<()> {
 }
 
 /// The records up to the first that is not whole.
-fn read(
-    path: &Path,
-    each: &mut dyn FnMut(Kind, &Digest, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+fn read(path: &Path, each: Each<'_>) -> io::Result<()> {
     let mut file = io::BufReader::new(File::open(path)?);
     let mut content = Vec::new();
     loop {

@@ -81,8 +81,8 @@ pub(super) async fn write_all(
 ) -> Vec<(Arc<ObjectId>, Problem)> {
     let (engine, stop) = (Arc::clone(engine), stop.clone());
     let writes = ids
-        .to_vec()
-        .into_iter()
+        .iter()
+        .cloned()
         .map(move |id| write_one(Arc::clone(&engine), id, stop.clone()));
     futures::stream::iter(writes)
         .buffer_unordered(pace::IN_FLIGHT_MAX as usize)
