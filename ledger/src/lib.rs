@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod claim;
+pub mod commit;
 pub mod digest;
 pub mod dsse;
 pub mod fork;

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use countersign_tests::{cluster::Options, git::GitServer, hub::Hub, operator::Operator, until};
+use countersign_tests::{
+    cluster::Options,
+    git::{GitServer, SshServer},
+    hub::Hub,
+    operator::Operator,
+    until,
+};
 
 use crate::fixture::{CLUSTER, ONE, Stand, config_map, plain_app};
 
@@ -52,8 +58,16 @@ async fn plain_files_a_chart_and_a_kustomization_arrive_as_their_cluster_wants_t
     );
 }
 
+/// A forge, the header that proves its requests and the one that names the event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Forge {
+    Github,
+    Gitlab,
+    Gitea,
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the_hub() {
+async fn a_repository_over_http_with_a_token_is_followed_and_each_forges_webhook_wakes_the_hub() {
     let folder = tempfile::tempdir().unwrap();
     let (token, secret) = (folder.path().join("token"), folder.path().join("secret"));
     std::fs::write(&token, "open sesame").unwrap();
@@ -72,6 +86,10 @@ async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the
         "--git-token-file".into(),
         token.into_os_string(),
         "--webhook-github-secret-file".into(),
+        secret.clone().into_os_string(),
+        "--webhook-gitlab-secret-file".into(),
+        secret.clone().into_os_string(),
+        "--webhook-gitea-secret-file".into(),
         secret.into_os_string(),
         "--webhook-repository".into(),
         "casino/fleet".into(),
@@ -83,6 +101,65 @@ async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the
     let operator = Operator::of(&hub).unwrap();
     seen(&operator, &first).await;
 
+    for (number, forge) in [Forge::Github, Forge::Gitlab, Forge::Gitea]
+        .into_iter()
+        .enumerate()
+    {
+        let content = config_map("own", "v", &format!("{}", number + 2));
+        let next = repo
+            .commit_files(
+                &[("clusters/one/own.yaml", &content)],
+                &format!("{forge:?}"),
+            )
+            .unwrap();
+        repo.push(&bare).unwrap();
+        let body = serde_json::json!({
+            "ref": "refs/heads/main",
+            "after": next,
+            "repository": {"full_name": "casino/fleet"},
+            "project": {"path_with_namespace": "casino/fleet"},
+        })
+        .to_string();
+        let wrong = post(&hub, forge, &body, "somebody else", "1").await;
+        assert_eq!(wrong, 401, "{forge:?}: a wrong proof");
+        assert_eq!(
+            post(&hub, forge, &body, "it is me", "2").await,
+            202,
+            "{forge:?}"
+        );
+        seen(&operator, &next).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_over_ssh_is_followed_with_the_key_that_may_read_and_no_other() {
+    if !std::path::Path::new("/usr/bin/ssh").exists() {
+        eprintln!("not run: /usr/bin/ssh, which the hub uses for ssh:// sources, is not installed");
+        return;
+    }
+    let repo = countersign_tests::git::GitRepo::new().unwrap();
+    let own = config_map("own", "v", "1");
+    let first = repo
+        .commit_files(&[CLUSTER, ("clusters/one/own.yaml", &own)], "the fleet")
+        .unwrap();
+    let bare = countersign_tests::git::GitRepo::bare("fleet").unwrap();
+    repo.push(&bare).unwrap();
+    let server = SshServer::start(bare.root()).await.unwrap();
+    let trust = countersign_tests::cli::Trust::init("test", &["one=test"]).unwrap();
+    let start = |key: std::path::PathBuf| {
+        let options = countersign_tests::hub::Options::new(server.url("fleet.git"), &trust).args([
+            "--ssh-key-file".into(),
+            key.into_os_string(),
+            "--known-hosts-file".into(),
+            server.known_hosts().into_os_string(),
+            "--poll-seconds".into(),
+            "1".into(),
+        ]);
+        Hub::start(options)
+    };
+    let hub = start(server.key()).await.unwrap();
+    let operator = Operator::of(&hub).unwrap();
+    seen(&operator, &first).await;
     let second = repo
         .commit_files(
             &[("clusters/one/own.yaml", &config_map("own", "v", "2"))],
@@ -90,19 +167,17 @@ async fn a_repository_over_http_with_a_token_is_followed_and_a_webhook_wakes_the
         )
         .unwrap();
     repo.push(&bare).unwrap();
-    let body = serde_json::json!({
-        "ref": "refs/heads/main",
-        "after": second,
-        "repository": {"full_name": "casino/fleet"},
-    })
-    .to_string();
-    assert_eq!(
-        post(&hub, &body, "somebody else", "1").await,
-        401,
-        "a wrong signature"
-    );
-    assert_eq!(post(&hub, &body, "it is me", "2").await, 202);
     seen(&operator, &second).await;
+    drop(hub);
+
+    let stranger = start(server.other_key()).await.unwrap();
+    let operator = Operator::of(&stranger).unwrap();
+    until("the key is refused", LIMIT, async || {
+        let source = operator.fleet().await?.source;
+        anyhow::ensure!(source.code == "ACCESS_DENIED", "{source:?}");
+        Ok(())
+    })
+    .await;
 }
 
 pub(crate) async fn seen(operator: &Operator, commit: &str) {
@@ -124,29 +199,63 @@ pub(crate) async fn seen(operator: &Operator, commit: &str) {
     .await;
 }
 
-/// Posts a push event as GitHub does; returns the answer's status.
-pub(crate) async fn post(hub: &Hub, body: &str, secret: &str, delivery: &str) -> u16 {
+/// Posts a push event as `forge` does; returns the answer's status.
+pub(crate) async fn post(hub: &Hub, forge: Forge, body: &str, secret: &str, delivery: &str) -> u16 {
+    post_to(&hub.agents_url(), forge, body, secret, delivery).await
+}
+
+/// [`post`] to the hub at this address.
+pub(crate) async fn post_to(
+    hub: &str,
+    forge: Forge,
+    body: &str,
+    secret: &str,
+    delivery: &str,
+) -> u16 {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let signature: String = ring::hmac::sign(&key, body.as_bytes())
         .as_ref()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
+    let (route, headers) = match forge {
+        Forge::Github => (
+            "github",
+            [
+                ("X-GitHub-Event", "push".to_owned()),
+                ("X-GitHub-Delivery", delivery.to_owned()),
+                ("X-Hub-Signature-256", format!("sha256={signature}")),
+            ],
+        ),
+        Forge::Gitlab => (
+            "gitlab",
+            [
+                ("X-Gitlab-Event", "Push Hook".to_owned()),
+                ("X-Gitlab-Event-UUID", delivery.to_owned()),
+                ("X-Gitlab-Token", secret.to_owned()),
+            ],
+        ),
+        Forge::Gitea => (
+            "gitea",
+            [
+                ("X-Gitea-Event", "push".to_owned()),
+                ("X-Gitea-Delivery", delivery.to_owned()),
+                ("X-Gitea-Signature", signature),
+            ],
+        ),
+    };
     let client = reqwest::Client::builder()
         .tls_danger_accept_invalid_certs(true)
         .build()
         .unwrap();
-    let answer = client
-        .post(format!("{}/webhooks/github", hub.agents_url()))
-        .header("X-GitHub-Event", "push")
-        .header("X-GitHub-Delivery", delivery)
-        .header("X-Hub-Signature-256", format!("sha256={signature}"))
+    let mut request = client
+        .post(format!("{hub}/webhooks/{route}"))
         .header("Content-Type", "application/json")
-        .body(body.to_owned())
-        .send()
-        .await
-        .unwrap();
-    answer.status().as_u16()
+        .body(body.to_owned());
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixture::{CLUSTER, config_map, plain_app},
-    sources::{post, seen},
+    sources::{Forge, post, seen},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -303,7 +303,14 @@ impl Followed {
         self.repo.push(&self.bare).unwrap();
         let body = json!({"ref": "refs/heads/main", "after": commit, "repository": {"full_name": "casino/fleet"}});
         assert_eq!(
-            post(&self.hub, &body.to_string(), secret, &format!("push-{n}")).await,
+            post(
+                &self.hub,
+                Forge::Github,
+                &body.to_string(),
+                secret,
+                &format!("push-{n}")
+            )
+            .await,
             202
         );
         seen(&self.operator, &commit).await;
@@ -394,8 +401,14 @@ async fn threat_cve_2024_31216_no_credential_of_a_hub_reaches_its_log_metrics_or
     let (token, secret) = ("canary-git-8b1f0c7d55e2", "canary-hook-93ac7e1140bd");
     let stand = followed(token, secret, &["--log", "trace"]).await;
     stand.push(2, secret).await;
-    assert_eq!(post(&stand.hub, "{", secret, "odd").await, 400);
-    assert_eq!(post(&stand.hub, "{}", "another", "odd").await, 401);
+    assert_eq!(
+        post(&stand.hub, Forge::Github, "{", secret, "odd").await,
+        400
+    );
+    assert_eq!(
+        post(&stand.hub, Forge::Github, "{}", "another", "odd").await,
+        401
+    );
     let join = stand.operator.join_token("one").await.unwrap().token;
     let bearer = std::fs::read_to_string(stand.hub.operator_token())
         .unwrap()

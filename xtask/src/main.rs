@@ -4,6 +4,7 @@
 mod bench;
 mod codegen;
 mod demo;
+mod long;
 mod sources;
 mod step;
 mod test;

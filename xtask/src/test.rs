@@ -10,7 +10,7 @@ use countersign_tests::{program, tool, workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codegen, sources,
+    codegen, long, sources,
     step::{self, Outcome},
     tidy, tools,
 };
@@ -20,10 +20,11 @@ const LONG: &str = "COUNTERSIGN_LONG";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Full sweeps and a million cases where the short run takes samples; hours
+    /// Full sweeps and a million cases where the short run takes samples, then fuzzing and mutants; hours
     #[arg(long)]
     long: bool,
-    /// Only this step (tidy, fmt, clippy, tools, codegen, build, rust, go); `rust:TEXT` runs the Rust tests whose name contains TEXT
+    /// Only this step (tidy, fmt, clippy, tools, codegen, build, rust, go, fuzz, mutants); `rust:TEXT` runs the Rust tests
+    /// whose name contains TEXT, `fuzz:TEXT` the fuzz targets
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
     /// Leave out the steps that a run before this one passed on the very same sources
@@ -37,12 +38,15 @@ type Act = fn(&Context) -> anyhow::Result<()>;
 struct Context {
     root: &'static Path,
     long: bool,
-    /// Part of the name of the Rust tests to run; empty means all.
+    /// Part of the name of the Rust tests or fuzz targets to run; empty means all.
     filter: String,
 }
 
+/// Steps that are taken only if they are asked for, or all of them are.
+const LONG_STEPS: [&str; 2] = ["fuzz", "mutants"];
+
 /// The steps in their order: what fails soonest first.
-const STEPS: [(&str, Act); 8] = [
+const STEPS: [(&str, Act); 10] = [
     ("tidy", |_| tidy::run()),
     ("fmt", |context| {
         step::command(context.root, &[], &["cargo", "fmt", "--all", "--check"])
@@ -71,6 +75,8 @@ const STEPS: [(&str, Act); 8] = [
     }),
     ("rust", rust),
     ("go", go),
+    ("fuzz", |context| long::fuzz(context.root, &context.filter)),
+    ("mutants", |context| long::mutants(context.root)),
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -84,7 +90,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (name, act) in STEPS {
-        if !chosen.steps.is_empty() && !chosen.steps.contains(name) {
+        let wanted = if chosen.steps.is_empty() {
+            args.long || !LONG_STEPS.contains(&name)
+        } else {
+            chosen.steps.contains(name)
+        };
+        if !wanted {
             continue;
         }
         if args.resume && passed.steps.contains(name) {
@@ -126,8 +137,8 @@ fn choose(only: &[String]) -> anyhow::Result<Chosen> {
         );
         if !filter.is_empty() {
             ensure!(
-                step == "rust",
-                "{text:?}: only `rust` takes a part of a test's name"
+                step == "rust" || step == "fuzz",
+                "{text:?}: only `rust` and `fuzz` take a part of a name"
             );
             chosen.filter = filter.to_owned();
         }
@@ -274,6 +285,10 @@ mod tests {
                 .unwrap_err()
                 .contains("there are tidy, fmt, clippy")
         );
-        assert!(chosen(&["go:x"]).unwrap_err().contains("only `rust`"));
+        assert!(
+            chosen(&["go:x"])
+                .unwrap_err()
+                .contains("only `rust` and `fuzz`")
+        );
     }
 }

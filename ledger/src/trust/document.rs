@@ -133,7 +133,7 @@ pub struct Person {
     pub keys: Vec<PersonKey>,
     /// Paths that the person may change; a path that ends in `/` is a folder, `/` is everything.
     pub paths: Vec<String>,
-    /// It is a forge: it signs merges and squashes that it makes, never a person's own commits.
+    /// It is a forge: its key counts for clean merges of branches that people signed, see [`crate::commit`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forge: bool,
 }

@@ -27,15 +27,18 @@ pub enum Tool {
     Versitygw,
     /// The hub's render worker.
     Renderer,
+    /// The SSH server of Git repositories.
+    SshGit,
 }
 
 impl Tool {
     /// All of them, slowest build first.
-    pub const ALL: [Tool; 4] = [
+    pub const ALL: [Tool; 5] = [
         Tool::TestCluster,
         Tool::Renderer,
         Tool::Kwok,
         Tool::Versitygw,
+        Tool::SshGit,
     ];
 
     /// The file name of the program.
@@ -46,6 +49,7 @@ impl Tool {
             Tool::Kwok => "countersign-kwok",
             Tool::Versitygw => "versitygw",
             Tool::Renderer => "countersign-renderer",
+            Tool::SshGit => "countersign-sshgit",
         }
     }
 
@@ -57,6 +61,7 @@ impl Tool {
             Tool::Kwok => "tests/tools/kwok",
             Tool::Versitygw => "tests/tools/s3",
             Tool::Renderer => "hub/renderer",
+            Tool::SshGit => "tests/tools/sshgit",
         }
     }
 
@@ -64,7 +69,7 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Tool::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
-            Tool::TestCluster | Tool::Kwok | Tool::Renderer => ".",
+            Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit => ".",
         }
     }
 
@@ -75,6 +80,7 @@ impl Tool {
             Tool::TestCluster => 300,
             Tool::Renderer => 240,
             Tool::Kwok | Tool::Versitygw => 70,
+            Tool::SshGit => 10,
         })
     }
 
