@@ -63,6 +63,9 @@ pub enum HubError {
     /// The record can't be read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A trust root has no entry in the log.
+    #[error("the trust root's entry in the log: {0}")]
+    Entry(#[from] log::entries::EntryError),
     /// A sealed manifest can't be read.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -122,20 +125,25 @@ pub async fn run_with(
     let secrets = Secrets::new(store.clone(), Arc::clone(&index));
     let mut registry = Registry::with_prefix("countersign_hub");
     let alarms = Alarms::default();
-    let log = trust::log_keys(&roots, &config.keys)?.map(|keys| {
-        let metrics = LogMetrics::default();
-        metrics.register(&mut registry);
-        log::Parts {
-            signer: keys.signer,
-            keys: keys.keys,
-            policy: None,
-            timing: log::Timing::default(),
-            clock: Clock::system(),
-            metrics,
-            alarm: alarms.raiser(),
-            stop: stop.child_token(),
+    let (log, agent_ca) = match trust::log_keys(&roots, &config.keys)? {
+        None => (None, None),
+        Some(keys) => {
+            let metrics = LogMetrics::default();
+            metrics.register(&mut registry);
+            let parts = log::Parts {
+                signer: keys.signer,
+                keys: keys.keys,
+                policy: keys.policy,
+                timing: log::Timing::default(),
+                clock: Clock::system(),
+                metrics,
+                alarm: alarms.raiser(),
+                stop: stop.child_token(),
+            };
+            (Some(parts), keys.agent_ca)
         }
-    });
+    };
+    let all_roots = roots.clone();
     let (sealer, heads) = Sealer::open(seal::Parts {
         store,
         index,
@@ -144,6 +152,9 @@ pub async fn run_with(
         log,
     })
     .await?;
+    if let (Some(log), Some(agent_ca)) = (sealer.log(), &agent_ca) {
+        log::entries::trust_roots(log, &all_roots, agent_ca.as_ref()).await?;
+    }
     let sealer = Arc::new(sealer);
 
     let sealed_last = sealer
@@ -166,6 +177,7 @@ pub async fn run_with(
         trust,
         authority,
         sealed: Arc::new(Record(Arc::clone(&sealer))),
+        log: sealer.log().cloned(),
         store: raw,
         wake: Arc::new(move || wake.wake()),
         agents_url: agents_url(&config),

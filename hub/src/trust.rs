@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_ledger::digest::Digest;
-use countersign_ledger::key::RingVerifier;
+use countersign_ledger::key::{PublicKey, RingVerifier};
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::tlog::note::{KeyKind, Vkey, VkeyError};
-use countersign_ledger::trust::{Roots, VerifiedRoot};
+use countersign_ledger::tlog::Policy;
+use countersign_ledger::tlog::note::Vkey;
+use countersign_ledger::trust::{RoleKey, Roots, VerifiedRoot};
 
 use crate::config::meaning::TrustFile;
 use crate::seal::{FileSigner, KeyFileError, Missing, Signer};
@@ -63,9 +64,9 @@ pub enum TrustError {
     /// The trust root lists a log, and its key is not here.
     #[error("the trust root lists a log: {0}")]
     LogKey(KeyFileError),
-    /// What the trust root says of the log can't be read.
-    #[error("the trust root's log: {0}")]
-    LogListed(String),
+    /// The key for enrolments is another one.
+    #[error("agent-ca.key is {0}, which the trust root does not list")]
+    AgentCaUnlisted(PublicKey),
     /// The CA is another one.
     #[error("hub-ca.crt is not the certificate whose fingerprint the trust root holds")]
     OtherAuthority,
@@ -110,46 +111,51 @@ pub fn open(file: &TrustFile, keys: &Path) -> Result<Trusted, TrustError> {
     })
 }
 
-/// The log's key and how it is known; none if no trust root lists a log.
+/// What the trust roots say of the log, with its key.
 pub struct LogKeys {
     /// The key.
     pub signer: Arc<dyn Signer>,
     /// Keys that the log may have signed with, the newest first.
     pub keys: Vec<Vkey>,
+    /// Whose cosignatures a published checkpoint needs.
+    pub policy: Option<Arc<Policy>>,
+    /// The key for enrolments and trust roots' entries; none if no trust root lists one.
+    pub agent_ca: Option<Arc<dyn Signer>>,
 }
 
-/// Reads `log.key`, if the trust roots list a log.
+/// Reads `log.key`, if the newest trust root lists a log, and `agent-ca.key`, if it lists one.
 ///
 /// # Errors
-/// [`TrustError::LogKey`] if it is missing or others may read it, [`TrustError::LogListed`] if what is listed is no key
-/// of this fleet's log.
+/// [`TrustError::LogKey`] if a key is missing or others may read it.
 pub fn log_keys(roots: &Roots, keys: &Path) -> Result<Option<LogKeys>, TrustError> {
     let mut listed: Vec<Vkey> = Vec::new();
-    for root in roots.iter() {
-        let Some(log) = &root.document().log else {
-            continue;
-        };
-        let vkey: Vkey = log
-            .vkey
-            .parse()
-            .map_err(|error: VkeyError| TrustError::LogListed(error.to_string()))?;
-        let want = crate::log::origin(root.fleet());
-        if vkey.name() != want || vkey.kind() != KeyKind::Ed25519 {
-            return Err(TrustError::LogListed(format!(
-                "{vkey} is no Ed25519 key named {want:?}"
-            )));
-        }
-        listed.retain(|had| *had != vkey);
-        listed.insert(0, vkey);
+    for vkey in roots.iter().filter_map(VerifiedRoot::log) {
+        listed.retain(|had| had != vkey);
+        listed.insert(0, vkey.clone());
     }
-    if listed.is_empty() {
+    let newest = roots.newest();
+    if newest.log().is_none() {
         return Ok(None);
     }
-    let signer =
-        FileSigner::open(&keys.join("log.key"), Missing::Refuse).map_err(TrustError::LogKey)?;
+    let open = |name: &str| {
+        FileSigner::open(&keys.join(name), Missing::Refuse).map_err(TrustError::LogKey)
+    };
+    let signer: Arc<dyn Signer> = Arc::new(open("log.key")?);
+    let agent_ca: Option<Arc<dyn Signer>> = if newest.document().agent_cas.is_empty() {
+        None
+    } else {
+        let signer = open("agent-ca.key")?;
+        let listed = |role: &RoleKey| role.key == signer.public();
+        if !newest.document().agent_cas.iter().any(listed) {
+            return Err(TrustError::AgentCaUnlisted(signer.public()));
+        }
+        Some(Arc::new(signer))
+    };
     Ok(Some(LogKeys {
-        signer: Arc::new(signer),
+        signer,
         keys: listed,
+        policy: newest.witnesses().cloned().map(Arc::new),
+        agent_ca,
     }))
 }
 

@@ -131,6 +131,7 @@ pub(crate) async fn serve(
         },
         authority: Authority::load(&parts.key, &parts.ca).unwrap(),
         sealed: sealed.clone(),
+        log: None,
         store: parts.store.clone(),
         wake: Arc::new(|| {}),
         agents_url: String::new(),

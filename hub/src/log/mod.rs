@@ -16,6 +16,7 @@
 //! the claim.
 
 pub(crate) mod chain;
+pub mod entries;
 pub mod error;
 pub mod limits;
 pub mod metrics;
@@ -45,7 +46,7 @@ use tokio_util::task::TaskTracker;
 use crate::seal::Signer;
 use crate::serve::Clock;
 use crate::store::index::Filed;
-use crate::store::{CHECKPOINT, Index, Store};
+use crate::store::{CHECKPOINT, Index, Store, StoreFault};
 use chain::Chain;
 use proofs::Prover;
 use sequencer::{Request, Sequencer};
@@ -315,6 +316,30 @@ impl Log {
         Ok(entries.into_iter().next())
     }
 
+    /// The `source` entry with this leaf hash.
+    pub(crate) fn source_entry(&self, leaf: &Digest) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.index.source_entry(leaf)?)
+    }
+
+    /// A file of the static log: `checkpoint`, a tile or a bundle.
+    pub(crate) async fn file(&self, path: &str) -> Result<Option<Bytes>, StoreFault> {
+        self.store.get(path).await
+    }
+
+    /// A blob that a statement in the log names; none of those that only a manifest's lines name.
+    pub(crate) async fn named_blob(&self, digest: &Digest) -> Result<Option<Bytes>, ReadError> {
+        if self.index.is_named(digest)? {
+            Ok(self.store.blob(digest).await?)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The version of the newest trust root that has an entry; 0 if none has.
+    pub(crate) fn trust_version(&self) -> Result<u64, ReadError> {
+        Ok(self.index.trust_version()?)
+    }
+
     /// Ends once all tasks have: after every handle but this one is gone and `stop` was cancelled.
     pub async fn ended(self) {
         let Self { queue, tasks, .. } = self;
@@ -392,4 +417,4 @@ async fn published(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

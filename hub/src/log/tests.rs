@@ -9,6 +9,7 @@ use crate::seal::FileSigner;
 
 mod crash;
 mod open;
+pub(crate) mod witness;
 
 pub(crate) const FLEET: &str = "acme";
 

@@ -111,12 +111,16 @@ impl Record {
                 });
             }
             Statement::Desired(desired) => desired,
+            Statement::TrustEntry(entry) => {
+                return Ok(Filed::Trust {
+                    version: entry.version,
+                });
+            }
             // Whoever appended them checked them; they change no head.
             Statement::Receipt(_)
             | Statement::Drift(_)
             | Statement::Enrolment(_)
             | Statement::Revocation(_)
-            | Statement::TrustEntry(_)
             | Statement::Override(_)
             | Statement::Infrastructure(_)
             | Statement::Reproduction(_) => return Ok(Filed::Other),
@@ -141,6 +145,9 @@ impl Record {
             return Err(EntryProblem::Generation { cluster, had, got });
         }
         let (cluster, generation) = (desired.cluster.clone(), desired.generation);
+        let admission = [desired.admission.policies, desired.admission.verdicts];
+        let names = admission.into_iter().flatten().chain([desired.manifest]);
+        let names = names.collect();
         let head = Head {
             envelope: bytes.clone(),
             digest: envelope.digest(),
@@ -151,6 +158,7 @@ impl Record {
             cluster,
             generation,
             envelope: bytes,
+            names,
         })
     }
 }

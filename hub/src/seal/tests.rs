@@ -1,6 +1,7 @@
 //! Sealing, as an agent sees it: what comes out is checked with the agent's own verification.
 
 mod crash;
+mod log;
 mod record;
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ pub enum Surface {
 /// What a caller must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// No proof is asked for; the answer tells nothing about the fleet but its trust roots, which are public.
+    /// No proof is asked for; the answer tells nothing about the fleet but its trust roots and its log, which are public.
     Anyone,
     /// The request proves itself (join token, signature, HMAC) and the handler checks that proof.
     OwnProof,
@@ -41,6 +41,8 @@ pub enum Endpoint {
     WebhookGitlab,
     /// Push webhook of Gitea and Forgejo.
     WebhookGitea,
+    /// A file of the static log; which one is its path.
+    Log,
     /// A method of a gRPC service; which one is its path.
     Grpc,
     /// The OpenAPI document.
@@ -96,6 +98,10 @@ const fn grpc(path: &'static str, role: Role) -> Rule {
     agents("POST", path, role, Endpoint::Grpc)
 }
 
+const fn log(path: &'static str) -> Rule {
+    agents("GET", path, Role::Anyone, Endpoint::Log)
+}
+
 const fn operators(method: &'static str, path: &'static str, endpoint: Endpoint) -> Rule {
     Rule {
         surface: Surface::Operators,
@@ -129,6 +135,15 @@ pub const TABLE: &[Rule] = &[
         Role::OwnProof,
         Endpoint::WebhookGitea,
     ),
+    log("/log/checkpoint"),
+    log("/log/trust/{file}"),
+    log("/log/blobs/{digest}"),
+    // The index of a tile has three digits a segment; a partial one has a last segment with its width.
+    log("/log/tile/{level}/{a}"),
+    log("/log/tile/{level}/{a}/{b}"),
+    log("/log/tile/{level}/{a}/{b}/{c}"),
+    log("/log/tile/{level}/{a}/{b}/{c}/{d}"),
+    log("/log/tile/{level}/{a}/{b}/{c}/{d}/{e}"),
     grpc("/countersign.agent.v1.Agents/Register", Role::OwnProof),
     grpc("/countersign.agent.v1.Agents/Renew", Role::OwnProof),
     // They prove themselves, and an agent that pinned one by its digest must have it before it can tell this hub.
@@ -236,13 +251,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The path with a name for each of its places.
+    fn example(path: &str) -> String {
+        let segments = path.split('/');
+        let filled = segments.map(|one| {
+            if one.starts_with('{') {
+                "metal-fra"
+            } else {
+                one
+            }
+        });
+        filled.collect::<Vec<_>>().join("/")
+    }
+
     #[test]
     fn each_row_answers_to_its_own_path_method_and_surface_only() {
         for row in TABLE {
-            let path = row
-                .path
-                .replace("{cluster}", "metal-fra")
-                .replace("{app}", "cart");
+            let path = example(row.path);
             assert_eq!(rule(row.surface, row.method, &path), Some(row), "{path}");
             let other = match row.surface {
                 Surface::Agents => Surface::Operators,
@@ -264,10 +289,7 @@ mod tests {
     #[test]
     fn no_trick_with_a_path_reaches_a_row() {
         for row in TABLE {
-            let path = row
-                .path
-                .replace("{cluster}", "metal-fra")
-                .replace("{app}", "cart");
+            let path = example(row.path);
             for trick in [
                 path[1..].to_owned(),
                 format!("/{path}"),

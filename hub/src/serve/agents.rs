@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::access::Caller;
 use super::blobs::unread;
-use super::heads::{Ended, Follower, Position};
+use super::heads::{Ended, Follower, Position, Taken};
 use super::identity::Peer;
 use super::refuse::refuse;
 use super::state::{Cluster, State};
@@ -109,12 +109,18 @@ impl Agents for Service {
             ));
         }
         let at = Position::parse(request.get_ref())?;
-        let follower = Follower::new(
+        let mut follower = Follower::new(
             &peer.cluster,
             self.state.sealed.clone(),
             &cluster.newest,
             at,
         );
+        if let Some(log) = &self.state.log {
+            let trust = self.state.trust();
+            let level = trust.clusters.get(&peer.cluster);
+            let taken = Taken::at(level.map_or("", |member| member.level.as_str()));
+            follower = follower.proven(log.clone(), taken);
+        }
         let stream = HeadStream::open(
             self.state.clone(),
             peer,

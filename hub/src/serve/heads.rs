@@ -3,6 +3,7 @@
 //! A head replaces the one before it: whoever reads slowly finds the newest, never a backlog. What an agent lacks below
 //! the head, the envelopes in between, is read back from what was sealed, in batches.
 
+mod proof;
 mod restore;
 
 use std::collections::VecDeque;
@@ -16,8 +17,12 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tonic::Status;
 
+use crate::log::Log;
+
+pub use proof::Taken;
 pub use restore::restore;
 
+use self::proof::{Proved, Proving};
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
 /// What was sealed, read back: implemented over index and object store.
@@ -181,6 +186,8 @@ pub struct Position {
     pub generation: u64,
     /// Digest of that envelope; none at generation 0.
     pub envelope: Option<Digest>,
+    /// Entries in the log by its last checkpoint; 0 for none.
+    pub tree_size: u64,
 }
 
 impl Position {
@@ -200,6 +207,7 @@ impl Position {
         Ok(Self {
             generation: request.generation,
             envelope,
+            tree_size: request.tree_size,
         })
     }
 }
@@ -223,6 +231,16 @@ pub enum Apart {
         /// Where they differ.
         generation: u64,
     },
+    /// It verified a checkpoint of a larger log than all that was claimed here.
+    #[error(
+        "the agent has seen a log of {agent} entries, ours has {ours}: this hub's log went back in time"
+    )]
+    LogWentBack {
+        /// Entries that the agent has seen.
+        agent: u64,
+        /// Ours.
+        ours: u64,
+    },
 }
 
 impl Apart {
@@ -231,6 +249,7 @@ impl Apart {
         match self {
             Self::AgentIsAhead { .. } => "AGENT_IS_AHEAD",
             Self::Forked { .. } => "HISTORY_FORKED",
+            Self::LogWentBack { .. } => "LOG_WENT_BACK",
         }
     }
 }
@@ -263,6 +282,7 @@ pub struct Follower {
     newest: watch::Receiver<Option<Arc<Head>>>,
     at: Position,
     greeted: bool,
+    proving: Option<Proving>,
 }
 
 /// Why a stream of heads ends.
@@ -288,7 +308,15 @@ impl Follower {
             newest: newest.subscribe(),
             at,
             greeted: false,
+            proving: None,
         }
+    }
+
+    /// The same, with the log's proofs in every message.
+    #[must_use]
+    pub fn proven(mut self, log: Log, taken: Taken) -> Self {
+        self.proving = Some(Proving::new(log, taken, self.at.tree_size));
+        self
     }
 
     /// Waits until there is something to say, and says it. The first message comes at once, empty if the agent is at
@@ -297,23 +325,55 @@ impl Follower {
     /// # Cancel safety
     /// May be dropped: where the agent stands moves only when a message is handed out.
     pub async fn advance(&mut self) -> Result<wire::Head, Ended> {
+        let mut refresh = false;
         loop {
             let head = self.newest.borrow_and_update().clone();
             let step = next(self.at.generation, head.as_deref())?;
             if !self.greeted {
+                if let Some((agent, ours)) = self.proving.as_ref().and_then(Proving::ahead) {
+                    return Err(Apart::LogWentBack { agent, ours }.into());
+                }
                 self.check_past(head.as_deref()).await?;
             }
             let message = match (step, head) {
-                (Next::Wait, _) if !self.greeted => Some(wire::Head::default()),
+                (Next::Wait, _) if refresh || !self.greeted => Some(wire::Head::default()),
                 (Next::Wait, _) | (Next::Head | Next::Catch, None) => None,
                 (Next::Head, Some(head)) => Some(self.reach(vec![head.envelope.clone()], &head)),
                 (Next::Catch, Some(head)) => Some(self.catch_up(&head).await?),
             };
-            if let Some(message) = message {
-                self.greeted = true;
-                return Ok(message);
-            }
+            let uncovered = match message {
+                None => false,
+                Some(message) => match self.prove(message)? {
+                    Proved::Ready(message) => {
+                        self.greeted = true;
+                        self.at.generation += message.envelopes.len() as u64;
+                        return Ok(message);
+                    }
+                    Proved::Uncovered => true,
+                },
+            };
+            refresh = self.wait(uncovered).await?;
+        }
+    }
+
+    fn prove(&mut self, message: wire::Head) -> Result<Proved, SealedFault> {
+        match &mut self.proving {
+            None => Ok(Proved::Ready(message)),
+            Some(proving) => proving.prove(message),
+        }
+    }
+
+    /// Waits for a newer head or, if one waits for it, another checkpoint; says whether it is time for a message that
+    /// brings a checkpoint alone.
+    async fn wait(&mut self, uncovered: bool) -> Result<bool, Ended> {
+        let Some(proving) = &mut self.proving else {
             self.newest.changed().await.map_err(|_| Ended::Stopped)?;
+            return Ok(false);
+        };
+        // Both may be dropped.
+        tokio::select! { biased;
+            changed = self.newest.changed() => changed.map(|()| false).map_err(|_| Ended::Stopped),
+            () = proving.due(uncovered) => Ok(!uncovered),
         }
     }
 
@@ -341,7 +401,7 @@ impl Follower {
         }
     }
 
-    async fn catch_up(&mut self, head: &Head) -> Result<wire::Head, Ended> {
+    async fn catch_up(&self, head: &Head) -> Result<wire::Head, Ended> {
         let above = self.at.generation;
         let mut envelopes = self
             .sealed
@@ -355,9 +415,8 @@ impl Follower {
         Ok(self.reach(envelopes, head))
     }
 
-    fn reach(&mut self, envelopes: Vec<Bytes>, head: &Head) -> wire::Head {
-        self.at.generation += envelopes.len() as u64;
-        let more = self.at.generation < head.generation;
+    fn reach(&self, envelopes: Vec<Bytes>, head: &Head) -> wire::Head {
+        let more = self.at.generation + (envelopes.len() as u64) < head.generation;
         wire::Head {
             envelopes,
             more,

@@ -37,6 +37,8 @@ pub const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 pub const HEADS_READABLE: usize = 4;
 /// Blobs read from the store at once for one request.
 pub const BLOB_READS_AT_ONCE: usize = 16;
+/// Files of the log read for strangers at once: 16 MiB each at the most, and agents come first.
+pub const LOG_READS_AT_ONCE: usize = 32;
 /// A blob attached to a head, in bytes: a section of 256 lines of 350 bytes fits well; larger ones are fetched.
 pub const ATTACHED_BLOB_BYTES_MAX: usize = 256 * 1024;
 /// All blobs attached to a head, in bytes: what a small change needs comes with it, a large one is fetched in batches.

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod limits;
 mod listener;
 pub mod local;
+mod logfiles;
 pub mod metrics;
 pub mod openapi;
 mod operators;

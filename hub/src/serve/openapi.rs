@@ -160,6 +160,7 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
         | Endpoint::WebhookGithub
         | Endpoint::WebhookGitlab
         | Endpoint::WebhookGitea
+        | Endpoint::Log
         | Endpoint::Grpc => None,
     }
 }

@@ -60,6 +60,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::WebhookGithub
         | Endpoint::WebhookGitlab
         | Endpoint::WebhookGitea
+        | Endpoint::Log
         | Endpoint::Grpc => None,
     }
 }

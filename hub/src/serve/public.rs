@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::access::{Endpoint, Surface, TABLE};
-use super::agents;
 use super::guard::problem;
 use super::limits::{BODY_PIECE_MAX, WEBHOOK_BODY_BYTES_MAX};
 use super::state::State;
+use super::{agents, logfiles};
 
 /// Takes a push webhook: headers and raw body in, HTTP status and a sentence out. It verifies before it parses.
 pub type Hook = Arc<dyn Fn(&HeaderMap, &[u8]) -> (u16, String) + Send + Sync>;
@@ -86,6 +86,10 @@ fn handler(
         Endpoint::WebhookGithub => webhooks.github.clone().map(webhook),
         Endpoint::WebhookGitlab => webhooks.gitlab.clone().map(webhook),
         Endpoint::WebhookGitea => webhooks.gitea.clone().map(webhook),
+        Endpoint::Log => state
+            .log
+            .is_some()
+            .then(|| logfiles::handler(state.clone())),
         Endpoint::Grpc
         | Endpoint::OpenApi
         | Endpoint::Fleet
@@ -101,11 +105,14 @@ fn handler(
     }
 }
 
-async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, &'static str) {
+/// A log that can't publish keeps nobody from being served what is published: it is told, and the hub stays ready.
+async fn readyz(Shared(state): Shared<Arc<State>>) -> (StatusCode, String) {
+    let waits = state.log.as_ref().and_then(crate::log::Log::waits);
+    let log = waits.map_or_else(String::new, |why| format!("log: not publishing: {why}\n"));
     if state.is_ready() {
-        (StatusCode::OK, "ready\n")
+        (StatusCode::OK, format!("ready\n{log}"))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{log}"))
     }
 }
 

@@ -16,6 +16,8 @@ use jiff::Timestamp;
 use object_store::ObjectStore;
 use tokio::sync::watch;
 
+use crate::log::Log;
+
 use super::alarms::Alarms;
 use super::authority::Authority;
 use super::clock::Clock;
@@ -70,6 +72,8 @@ pub struct Setup {
     pub authority: Authority,
     /// What was sealed.
     pub sealed: Arc<dyn Sealed>,
+    /// The log; none if the trust root lists none.
+    pub log: Option<Log>,
     /// Where registrations, tokens and permits are kept.
     pub store: Arc<dyn ObjectStore>,
     /// Makes the tracker look at the repository now.
@@ -96,6 +100,7 @@ pub struct State {
     pub(crate) fleet: String,
     pub(crate) authority: Authority,
     pub(crate) sealed: Arc<dyn Sealed>,
+    pub(crate) log: Option<Log>,
     pub(crate) records: Records,
     pub(crate) registry: Registry,
     pub(crate) agents_url: String,
@@ -131,6 +136,7 @@ impl State {
             fleet: setup.fleet,
             authority: setup.authority,
             sealed: setup.sealed,
+            log: setup.log,
             records,
             agents_url: setup.agents_url,
             clock: setup.clock,

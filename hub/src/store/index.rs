@@ -41,6 +41,13 @@ pub enum Filed {
         generation: u64,
         /// The envelope.
         envelope: Bytes,
+        /// Blobs that the statement itself names: anybody who reads the log may read them.
+        names: Vec<Digest>,
+    },
+    /// A trust root came into effect.
+    Trust {
+        /// Its version.
+        version: u64,
     },
     /// Any other entry: it is found by its leaf hash.
     Other,
@@ -105,6 +112,8 @@ const TABLES: &str = "
         WITHOUT ROWID;
     CREATE INDEX source_by_commit ON source (git_commit, number);
     CREATE TABLE blob (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE named (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE trust (version INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
@@ -113,7 +122,8 @@ const TABLES: &str = "
 
 const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
-    DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;";
+    DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
+    DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -192,10 +202,22 @@ impl Index {
                     cluster,
                     generation,
                     envelope,
+                    names,
                 } => {
                     transaction.execute(
                         "INSERT INTO envelope VALUES (?1, ?2, ?3)",
                         params![cluster, int(*generation), envelope.as_ref()],
+                    )?;
+                    let sql = "INSERT OR IGNORE INTO named VALUES (?1)";
+                    let mut insert = transaction.prepare_cached(sql)?;
+                    for name in names {
+                        insert.execute(params![name.as_bytes()])?;
+                    }
+                }
+                Filed::Trust { version } => {
+                    transaction.execute(
+                        "INSERT OR IGNORE INTO trust VALUES (?1)",
+                        params![int(*version)],
                     )?;
                 }
                 Filed::Other => {}

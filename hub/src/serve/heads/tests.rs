@@ -54,6 +54,7 @@ impl World {
         let at = Position {
             generation,
             envelope: (generation > 0).then(|| Digest::of(&envelope(generation))),
+            tree_size: 0,
         };
         Follower::new("a", self.past.clone(), &self.newest, at)
     }
@@ -146,6 +147,7 @@ async fn an_agent_ahead_of_this_hub_or_of_another_history_is_told_apart() {
         let at = Position {
             generation,
             envelope: Some(Digest::of(b"another")),
+            tree_size: 0,
         };
         let mut forked = Follower::new("a", world.past.clone(), &world.newest, at);
         assert!(matches!(

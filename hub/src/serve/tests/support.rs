@@ -121,6 +121,7 @@ impl Hub {
             },
             authority: Authority::load(&key, &ca).unwrap(),
             sealed: sealed.clone(),
+            log: None,
             store: Arc::new(object_store::memory::InMemory::new()),
             wake: {
                 let woken = woken.clone();

@@ -153,6 +153,23 @@ impl Index {
         Ok(())
     }
 
+    /// Whether a statement names this blob.
+    pub fn is_named(&self, digest: &Digest) -> Result<bool, IndexFault> {
+        let connection = self.lock();
+        let mut select = connection.prepare_cached("SELECT 1 FROM named WHERE digest = ?1")?;
+        Ok(select.exists(params![digest.as_bytes()])?)
+    }
+
+    /// The version of the newest trust root that has an entry; 0 if none has.
+    pub fn trust_version(&self) -> Result<u64, IndexFault> {
+        let sql = "SELECT max(version) FROM trust";
+        let read = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+        let version = self.lock().query_row(sql, [], read)?;
+        Ok(version
+            .and_then(|version| u64::try_from(version).ok())
+            .unwrap_or(0))
+    }
+
     /// The `source` entry with this leaf hash.
     pub fn source_entry(&self, leaf: &Digest) -> Result<Option<Bytes>, IndexFault> {
         let connection = self.lock();
