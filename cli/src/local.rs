@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_fleet::carry::{Carried, Previous};
-use countersign_fleet::desired::{AppOutcome, Desired, RenderCache, render_cluster};
+use countersign_fleet::desired::{
+    AppOutcome, Desired, EncryptedSecrets, RenderCache, render_cluster,
+};
 use countersign_fleet::load::load;
 use countersign_fleet::mistake::Mistake;
 use countersign_fleet::model::Fleet;
@@ -99,6 +101,7 @@ impl RendererArgs {
             renderer: workers,
             sources: self.sources.fetcher()?,
             cache: RenderCache::default(),
+            secrets: EncryptedSecrets::Shown,
         })
     }
 }

@@ -218,6 +218,7 @@ pub fn object(bytes: &[u8]) {
         project: None,
         kinds: KINDS.get_or_init(|| Kinds::of(&Kubernetes::default())),
         from_git: false,
+        encrypted: countersign_fleet::object::Encrypted::Shown,
         skip_documents: false,
     };
     for made in normalise(&value, "a.yaml", 1, &context).unwrap_or_default() {

@@ -45,6 +45,10 @@ func TestPlainFoldsStringData(t *testing.T) {
 	if got := string(r.Objects[0].Json); !strings.Contains(got, `"data":{"a":"eA==","b":"aGVsbG8="}`) || strings.Contains(got, "stringData") {
 		t.Fatal(got)
 	}
+	encrypted := plain(t, files{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {b: hello}\nsops: {mac: m}\n"}, "a.yaml")
+	if got := string(encrypted.Objects[0].Json); !strings.Contains(got, `"stringData":{"b":"hello"}`) {
+		t.Fatal(got)
+	}
 	wantFailure(t, plain(t, files{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {b: 7}\n"}, "a.yaml"), codeYAML, "a.yaml", 1)
 }
 

@@ -107,6 +107,8 @@ options! {
     git_ca_file("git-ca-file", "COUNTERSIGN_HUB_GIT_CA_FILE", "the system's roots alone"): PathBuf;
     /// File with the credentials for charts and repositories that Apps name, one a host: see the operator's guide.
     source_credentials_file("source-credentials-file", "COUNTERSIGN_HUB_SOURCE_CREDENTIALS_FILE", "none"): PathBuf;
+    /// File with the age identities that decrypt Secrets which stand in Git encrypted by SOPS; without it they fail their app.
+    age_identity("age-identity", "COUNTERSIGN_HUB_AGE_IDENTITY", "none"): PathBuf;
     /// Private key for an SSH repository.
     ssh_key_file("ssh-key-file", "COUNTERSIGN_HUB_SSH_KEY_FILE", "none"): PathBuf;
     /// Host keys that are trusted for an SSH repository.
@@ -168,6 +170,7 @@ fn anchored(mut options: Options, folder: &Path) -> Options {
         &mut options.git_token_file,
         &mut options.git_ca_file,
         &mut options.source_credentials_file,
+        &mut options.age_identity,
         &mut options.ssh_key_file,
         &mut options.known_hosts_file,
         &mut options.webhook_github_secret_file,

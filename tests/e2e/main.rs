@@ -23,6 +23,7 @@ mod bench;
 mod charts;
 mod corpus;
 mod drift_table;
+mod encrypted;
 mod faults;
 mod fixture;
 mod healing;

@@ -1,6 +1,6 @@
 //! A whole fleet in one handle: a repository, a hub, and clusters with their agents.
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsStr, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use countersign_fleet::api::{Fleet, HealthState, SyncState};
@@ -8,7 +8,7 @@ use countersign_fleet::api::{Fleet, HealthState, SyncState};
 use crate::{
     InVain,
     agent::{self, Agent},
-    cli::Trust,
+    cli::{Cli, Trust},
     cluster::Cluster,
     git::{Bare, GitRepo},
     hub::{self, Hub},
@@ -72,7 +72,23 @@ impl World {
     /// # Errors
     /// If the hub gives no token or the program can't be started.
     pub async fn join(&self, name: &str, cluster: &Cluster) -> anyhow::Result<Agent> {
-        let token = self.operator.join_token(name).await?.token;
+        let data = self.hub.data();
+        let cluster_name = name.to_owned();
+        // As an operator does it.
+        let token = tokio::task::spawn_blocking(move || {
+            let data = data.as_os_str();
+            let args = [
+                "cluster",
+                "add",
+                &cluster_name,
+                "--join-token-file",
+                "-",
+                "--data",
+            ];
+            Cli::new().ok(args.iter().map(OsStr::new).chain([data]))
+        })
+        .await??;
+        let token = token.trim().to_owned();
         Agent::start(agent::Options::new(
             self.hub.agents_url(),
             name,

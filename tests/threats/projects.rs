@@ -16,6 +16,7 @@ fn ask(object: &Value, project: Option<&Project>, namespace: &str) -> Option<Str
         project,
         kinds: &kinds,
         from_git: true,
+        encrypted: countersign_fleet::object::Encrypted::Shown,
         skip_documents: false,
     };
     normalise(object, "a.yaml", 1, &context)

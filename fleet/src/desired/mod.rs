@@ -7,19 +7,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_ledger::digest::Digest;
 use futures::stream::{self, StreamExt as _};
 
 use crate::failure::AppFailure;
 use crate::kinds::Kinds;
-use crate::model::{App, Cluster, Fleet};
-use crate::object::{Context, Object, normalise};
+use crate::model::{Cluster, Fleet};
+use crate::object::{Decrypt, Object};
 use crate::render::{
     Files, How, RenderFailure, RenderRequest, Rendered, RenderedObject, Trace, WorkerId,
 };
 use crate::tree::SharedTree;
 
 pub mod cache;
+mod collect;
+mod fetch;
+mod finish;
 mod prepare;
 mod reads;
 mod shelf;
@@ -28,7 +30,8 @@ mod workers;
 
 pub use cache::{Change, RenderCache};
 use cache::{Known, RenderedSet, is_passing};
-pub use prepare::Sources;
+pub use fetch::Sources;
+use finish::Finish;
 use prepare::{Prepared, Work};
 use reads::Reads;
 pub use shelf::Shelf;
@@ -105,6 +108,18 @@ pub struct AppOutcome {
     pub kinds: Arc<Kinds>,
 }
 
+/// What is done with Secrets that stand encrypted in Git.
+#[derive(Debug, Clone, Default)]
+pub enum EncryptedSecrets {
+    /// They stay as they are: for whoever only shows them.
+    #[default]
+    Shown,
+    /// They fail their app: there is no key.
+    Refused,
+    /// They are decrypted.
+    Decrypted(Arc<dyn Decrypt>),
+}
+
 /// What a cluster is rendered with.
 #[derive(Debug)]
 pub struct Desired<R, S> {
@@ -114,6 +129,8 @@ pub struct Desired<R, S> {
     pub sources: S,
     /// What is known.
     pub cache: RenderCache,
+    /// Of Secrets in Git.
+    pub secrets: EncryptedSecrets,
 }
 
 /// What each app of a cluster renders to, by name.
@@ -152,7 +169,7 @@ pub async fn render_cluster<R: Renderer, S: Sources>(
     let (sets, kinds) = round.with_charts(names, &mut kinds).await;
     drop(round.before);
     round.cache.stands(cluster, round.now.end());
-    finish_all(round.cache, fleet, cluster, kinds, sets).await
+    finish_all(desired, round.cache, (tree, fleet, cluster), kinds, sets).await
 }
 
 /// Whether a change can matter to what a cluster renders to. If not, nothing needs to be rendered, and what is known of
@@ -200,7 +217,14 @@ pub async fn confirm<R: Renderer, S: Sources>(
     let kinds = &first.kinds;
     let sets = round.run(vec![first.app.clone()], kinds).await;
     let known = round.cache.clone();
-    let second = finish_all(round.cache, fleet, cluster, Kinds::clone(kinds), sets).await;
+    let second = finish_all(
+        desired,
+        round.cache,
+        (tree, fleet, cluster),
+        Kinds::clone(kinds),
+        sets,
+    )
+    .await;
     let Some(second) = second.first() else {
         return Err(AppFailure::new("RENDER_UNAVAILABLE", "was not rendered again").as_fault());
     };
@@ -222,28 +246,28 @@ pub async fn confirm<R: Renderer, S: Sources>(
     Ok(())
 }
 
-async fn finish_all(
+async fn finish_all<R, S>(
+    desired: &Desired<R, S>,
     cache: RenderCache,
-    fleet: &Arc<Fleet>,
-    cluster: &str,
+    (tree, fleet, cluster): (&SharedTree, &Arc<Fleet>, &str),
     kinds: Kinds,
     sets: BTreeMap<String, AppSet>,
 ) -> Vec<AppOutcome> {
-    let (fleet, cluster) = (fleet.clone(), cluster.to_owned());
+    let (tree, fleet, cluster) = (tree.clone(), fleet.clone(), cluster.to_owned());
+    let secrets = desired.secrets.clone();
     let finished = tokio::task::spawn_blocking(move || {
         let (made_with, kinds) = (kinds.fingerprint(), Arc::new(kinds));
+        let finish = Finish {
+            cache: &cache,
+            tree: &tree,
+            fleet: &fleet,
+            cluster: &cluster,
+            kinds: &kinds,
+            made_with,
+            secrets: &secrets,
+        };
         sets.into_iter()
-            .filter_map(|(name, set)| {
-                let app = fleet.apps.get(&name)?;
-                Some(finish(
-                    &cache,
-                    &fleet,
-                    &cluster,
-                    app,
-                    (&kinds, made_with),
-                    set,
-                ))
-            })
+            .filter_map(|(name, set)| Some(finish.app(fleet.apps.get(&name)?, set)))
             .collect()
     });
     // Only a bug ends the task early; an app without an outcome keeps what it has.
@@ -346,7 +370,7 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
         }
         let mut asked = Vec::new();
         for app in names.iter().filter_map(|name| self.fleet.apps.get(name)) {
-            asked.push(prepare::fetch(&self.desired.sources, app, self.fleet));
+            asked.push(fetch::fetch(&self.desired.sources, app, self.fleet));
         }
         let fetched: Vec<_> = stream::iter(asked)
             .buffer_unordered(RENDERS_AT_ONCE)
@@ -469,45 +493,6 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                     .await
             }
         }
-    }
-}
-
-fn finish(
-    cache: &RenderCache,
-    fleet: &Fleet,
-    cluster: &str,
-    app: &App,
-    (kinds, made_with): (&Arc<Kinds>, Digest),
-    outcome: AppSet,
-) -> AppOutcome {
-    let (warnings, workers) = match &outcome.set {
-        Ok(set) => (set.warnings.clone(), set.workers.clone()),
-        Err(_) => (Vec::new(), Vec::new()),
-    };
-    let from_git = outcome.from_git;
-    let make = |rendered: &RenderedObject| {
-        let ours = crate::path::RepoPath::parse(&rendered.file)
-            .is_ok_and(|path| fleet.document_files.contains(&path));
-        let context = Context {
-            app: &app.name,
-            namespace: &app.namespace,
-            project: app.project.as_ref(),
-            kinds,
-            from_git,
-            skip_documents: ours,
-        };
-        normalise(&rendered.json, &rendered.file, rendered.line, &context)
-    };
-    let result = outcome
-        .set
-        .and_then(|set| cache.objects(cluster, app, made_with, &set, make));
-    AppOutcome {
-        app: app.name.clone(),
-        result,
-        warnings,
-        fresh: outcome.fresh,
-        workers,
-        kinds: Arc::clone(kinds),
     }
 }
 

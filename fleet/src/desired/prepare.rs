@@ -3,132 +3,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
-use countersign_proto::limits::RENDERER_FRAME_BYTES_MAX;
 
 use super::cache::{Change, Key, Known, RenderCache};
+use super::collect::{collect, has_file, is_kustomization};
+use super::fetch::{Outside, Wanted, not_locked};
 use super::reads::Reads;
 use crate::failure::AppFailure;
-use crate::load::is_manifest;
-use crate::model::{App, Cluster, Fleet, Render, Source};
+use crate::model::{App, Cluster, Render, Source};
 use crate::path::RepoPath;
 use crate::render::{Chart, Files, Helm, How, RenderRequest, Values};
 use crate::source::dependency;
-use crate::source::lock::{
-    ChartPin, LOCK_FILE, Lock, LockedArtifact, LockedChart, LockedDependency, LockedRepository,
-};
+use crate::source::lock::{ChartPin, LOCK_FILE, Lock, LockedDependency};
 use crate::source::unpinned::not_pinned;
 use crate::template::{fill, fill_map};
 use crate::tree::overlay::OverlayTree;
 use crate::tree::{SharedTree, Stat, TreeFault, TreeFiles};
 
-/// Most files of one plain app.
-const PLAIN_FILES_MAX: usize = 20_000;
-/// Bytes of all archives of one render: a frame to the renderer, less what else stands in it.
-const ARCHIVES_BYTES_MAX: usize = RENDERER_FRAME_BYTES_MAX - (4 << 20);
-/// Names of a kustomization's file.
-const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Where another repository's chart is mounted beside the fleet's own files.
 const MOUNT: &str = "@source";
-
-/// Brings what is pinned in the lock file.
-pub trait Sources: Send + Sync {
-    /// A chart's archive, whose digest was checked.
-    fn chart(&self, pin: &LockedChart) -> impl Future<Output = Result<Bytes, AppFailure>> + Send;
-
-    /// A chart's archive from an OCI registry, whose digests were checked.
-    fn artifact(
-        &self,
-        pin: &LockedArtifact,
-    ) -> impl Future<Output = Result<Bytes, AppFailure>> + Send;
-
-    /// The tree of a repository's commit.
-    fn repository(
-        &self,
-        pin: &LockedRepository,
-    ) -> impl Future<Output = Result<SharedTree, AppFailure>> + Send;
-}
-
-/// The tree of another repository.
-pub(super) type Outside = Result<SharedTree, AppFailure>;
-
-fn not_locked(app: &App) -> AppFailure {
-    let why = "the source is not pinned in countersign.lock; run `countersign lock`";
-    AppFailure::new("LOCK_MISMATCH", why).at(app.place.file.to_string(), app.place.line)
-}
-
-/// Fetches the repository that an app's files lie in; `None` if they lie in none. An archive is fetched only if what it
-/// renders to is not known.
-pub(super) async fn fetch<S: Sources>(
-    sources: &S,
-    app: &App,
-    fleet: &Fleet,
-) -> Option<(String, Outside)> {
-    let Source::Git(source) = &app.source else {
-        return None;
-    };
-    let fetched = match fleet.lock.repository(source) {
-        None => Err(not_locked(app)),
-        Some(pin) => sources.repository(pin).await,
-    };
-    Some((app.name.clone(), fetched))
-}
-
-/// Archives that a render needs, fetched just before it.
-#[derive(Default)]
-pub(super) struct Wanted {
-    chart: Option<ChartPin>,
-    dependencies: Vec<(String, ChartPin)>,
-}
-
-impl Wanted {
-    /// Names all of it, by digest.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for (name, pin) in &self.dependencies {
-            text.push_str(&format!("{name}={}\n", pin.digest()));
-        }
-        if let Some(pin) = &self.chart {
-            text.push_str(&pin.digest().to_string());
-        }
-        text
-    }
-
-    /// Puts the archives into the request.
-    pub(super) async fn bring<S: Sources>(
-        self,
-        sources: &S,
-        request: &mut RenderRequest,
-    ) -> Result<(), AppFailure> {
-        let How::Helm(helm) = &mut request.how else {
-            return Ok(());
-        };
-        if let Some(pin) = &self.chart {
-            helm.chart = Chart::Archive(archive(sources, pin).await?);
-        }
-        for (name, pin) in self.dependencies {
-            let content = archive(sources, &pin).await?;
-            helm.dependencies.push((name, content));
-        }
-        let chart = match &helm.chart {
-            Chart::Archive(content) => content.len(),
-            Chart::Folder(_) => 0,
-        };
-        let all = helm.dependencies.iter().map(|(_, content)| content.len());
-        if chart + all.sum::<usize>() > ARCHIVES_BYTES_MAX {
-            let why =
-                format!("the chart's archives have more than {ARCHIVES_BYTES_MAX} bytes together");
-            return Err(AppFailure::new("SIZE_LIMIT", why));
-        }
-        Ok(())
-    }
-}
-
-async fn archive<S: Sources>(sources: &S, pin: &ChartPin) -> Result<Bytes, AppFailure> {
-    match pin {
-        ChartPin::Chart(pin) => sources.chart(pin).await,
-        ChartPin::Artifact(pin) => sources.artifact(pin).await,
-    }
-}
 
 /// What decides a render beside the app and its files.
 pub(super) struct Versions {
@@ -490,64 +382,4 @@ impl Look<'_> {
             request.how
         )
     }
-}
-
-fn has_file(tree: &SharedTree, path: &RepoPath) -> Result<bool, TreeFault> {
-    Ok(matches!(tree.stat(path)?, Stat::File { .. }))
-}
-
-fn is_kustomization(tree: &SharedTree, folder: &RepoPath) -> Result<bool, TreeFault> {
-    for name in KUSTOMIZATIONS {
-        if has_file(tree, &folder.child(name))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Every manifest below a folder but dot-files, folders with their own kustomization, and what is excepted.
-fn collect(
-    tree: &SharedTree,
-    folder: &RepoPath,
-    except: &[RepoPath],
-    top: bool,
-    out: &mut Vec<(String, String)>,
-    reads: &mut Reads,
-) -> Result<(), AppFailure> {
-    if !top && is_kustomization(tree, folder)? {
-        return Ok(());
-    }
-    let listing = tree.list(folder)?;
-    if let Some((name, refusal)) = listing.refused.first() {
-        let why = format!("{name:?} {refusal}");
-        return Err(AppFailure::new(refusal.code(), why).at(folder.to_string(), 0));
-    }
-    for entry in listing.entries {
-        let path = folder.child(&entry.name);
-        if entry.name.starts_with('.') || except.contains(&path) {
-            continue;
-        }
-        if !entry.links.is_empty() {
-            reads.add(&path, &entry.links);
-        }
-        match entry.stat {
-            Stat::Folder { .. } => collect(tree, &path, except, false, out, reads)?,
-            Stat::File { oid, .. } if is_manifest(&entry.name) => {
-                out.push((path.as_str().to_owned(), oid));
-                if out.len() > PLAIN_FILES_MAX {
-                    let why = format!("has more than {PLAIN_FILES_MAX} files");
-                    return Err(AppFailure::new("SIZE_LIMIT", why).at(folder.to_string(), 0));
-                }
-            }
-            // A manifest that must not be read is not a manifest that is not there.
-            Stat::Refused(refusal)
-                if is_manifest(&entry.name) || refusal == crate::tree::TreeRefusal::Submodule =>
-            {
-                let why = format!("{path} {refusal}");
-                return Err(AppFailure::new(refusal.code(), why).at(path.to_string(), 0));
-            }
-            Stat::File { .. } | Stat::Refused(_) | Stat::Absent => {}
-        }
-    }
-    Ok(())
 }

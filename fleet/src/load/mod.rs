@@ -7,20 +7,22 @@
 //!
 //! Read first: [`load`]; then `file` (one file → its documents), `app` (a document → an [`App`]), `graph` (what waits for
 //! what).
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::document::{ClusterName, Defaults};
+use crate::document::Defaults;
 use crate::mistake::{Mistake, Place, Problem};
-use crate::model::{App, Cluster, Fleet, Render, Scope, Source};
+use crate::model::Fleet;
 use crate::path::RepoPath;
-use crate::source::lock::{LOCK_FILE, Lock};
-use crate::tree::{Entry, ReadError, Stat, Tree, TreeFault};
+use crate::tree::{Entry, Stat, Tree, TreeFault};
 
 mod app;
+mod cluster;
 mod file;
+mod fleet;
 mod graph;
 mod health;
+mod take;
 
 pub use file::DocumentCache;
 use file::{FileDocuments, Found};
@@ -143,168 +145,6 @@ impl Loader<'_> {
                 .entry(name)
                 .or_default()
                 .push(mistake);
-        }
-        Ok(())
-    }
-
-    fn fleet_file(&mut self, app_folders: &mut Vec<RepoPath>) -> Result<(), TreeFault> {
-        let path = RepoPath::root().child(FLEET_FILE);
-        let stat = self.tree.stat(&path)?;
-        let Some(documents) = self.documents(&stat, &path)? else {
-            return Ok(());
-        };
-        let mut documents = documents.as_ref().clone();
-        for broken in &documents.broken_apps {
-            self.fleet.unreadable.extend(broken.mistakes.clone());
-        }
-        // Without the fleet's document, its folders and defaults are unknown: nothing found or missing is certain.
-        self.fleet.unreadable.extend(documents.broken_other.clone());
-        for found in documents.apps.drain(..) {
-            let problem =
-                Problem::Misplaced("an App stands below clusters/ or in a folder of appFolders");
-            self.mistakes.push(at(&path, found.line, "", problem));
-        }
-        for found in documents.clusters.drain(..) {
-            let problem = Problem::Misplaced("a Cluster stands in clusters/<name>/cluster.yaml");
-            self.mistakes.push(at(&path, found.line, "", problem));
-        }
-        for found in documents.health.drain(..) {
-            let problem = Problem::Misplaced("HealthRules stand in policies/health/");
-            self.mistakes.push(at(&path, found.line, "", problem));
-        }
-        for (index, found) in documents.fleets.into_iter().enumerate() {
-            if index > 0 {
-                let problem = Problem::Misplaced("there is one Fleet");
-                self.mistakes.push(at(&path, found.line, "", problem));
-                continue;
-            }
-            self.fleet.name = Some(found.document.metadata.name.to_string());
-            let spec = found.document.spec;
-            self.fleet.levels = spec.levels;
-            self.defaults = spec.defaults;
-            for (index, folder) in spec.app_folders.into_iter().enumerate() {
-                let field = format!("spec.appFolders[{index}]");
-                let line = found.node.line_of(&field);
-                self.fleet.folders.insert(folder.clone());
-                match self.tree.stat(&folder)? {
-                    Stat::Folder { .. } if folder.within(&RepoPath::root().child(CLUSTERS)) => {
-                        let problem = Problem::Misplaced("clusters/ is always looked into");
-                        self.mistakes.push(at(&path, line, &field, problem));
-                    }
-                    Stat::Folder { .. } => app_folders.push(folder),
-                    _ => {
-                        let problem = Problem::NoSuchPath {
-                            what: "folder",
-                            path: folder,
-                        };
-                        let mistake = at(&path, line, &field, problem);
-                        self.fleet.unreadable.push(mistake.clone());
-                        self.mistakes.push(mistake);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn lock_file(&mut self) -> Result<(), TreeFault> {
-        let path = RepoPath::root().child(LOCK_FILE);
-        if self.tree.stat(&path)? == Stat::Absent {
-            return Ok(());
-        }
-        match self.tree.read(&path) {
-            Ok(content) => match std::str::from_utf8(&content) {
-                Ok(text) => match Lock::parse(&path, text) {
-                    Ok(lock) => self.fleet.lock = lock,
-                    Err(mistakes) => self.mistakes.extend(mistakes),
-                },
-                Err(_) => self.mistakes.push(at(&path, 0, "", Problem::NotUtf8)),
-            },
-            Err(ReadError::Fault(fault)) => return Err(fault),
-            Err(error) => {
-                let problem = Problem::Other(error.to_string());
-                self.mistakes.push(at(&path, 0, "", problem));
-            }
-        }
-        Ok(())
-    }
-
-    fn cluster_folder(
-        &mut self,
-        name: &str,
-        folder: &RepoPath,
-        apps: &mut Vec<FoundApp>,
-    ) -> Result<(), TreeFault> {
-        if let Err(why) = ClusterName::new(name) {
-            let found = name.to_owned();
-            self.mistakes
-                .push(at(folder, 0, "", Problem::Form { found, why }));
-            return Ok(());
-        }
-        let mut cluster = Cluster {
-            name: name.to_owned(),
-            place: Place {
-                file: folder.clone(),
-                line: 0,
-            },
-            labels: BTreeMap::new(),
-            ring: None,
-            parameters: serde_json::Map::new(),
-            kubernetes: Default::default(),
-        };
-        let mut broken = Vec::new();
-        let mut files = Vec::new();
-        self.walk(folder, &mut files, 0)?;
-        let own = folder.child(CLUSTER_FILE);
-        for (entry, path) in files {
-            let before = self.mistakes.len();
-            let documents = self.documents(&entry.stat, &path)?;
-            let Some(documents) = documents else {
-                if path == own {
-                    broken.extend(self.mistakes.iter().skip(before).cloned());
-                }
-                continue;
-            };
-            if path == own {
-                broken.extend(documents.broken_other.clone());
-            }
-            for found in &documents.clusters {
-                if path != own {
-                    let problem =
-                        Problem::Misplaced("a Cluster stands in clusters/<name>/cluster.yaml");
-                    self.mistakes.push(at(&path, found.line, "", problem));
-                    continue;
-                }
-                if found.document.metadata.name.as_str() != name {
-                    let line = found.node.line_of("metadata.name");
-                    let problem = Problem::Form {
-                        found: found.document.metadata.name.to_string(),
-                        why: format!("must be {name}, the name of the folder"),
-                    };
-                    let mistake = at(&path, line, "metadata.name", problem);
-                    self.mistakes.push(mistake.clone());
-                    broken.push(mistake);
-                }
-                let spec = found.document.spec.clone();
-                cluster.place = Place {
-                    file: path.clone(),
-                    line: found.line,
-                };
-                cluster.labels = spec.labels;
-                cluster.ring = spec.ring.map(|ring| ring.to_string());
-                cluster.parameters = spec.parameters;
-                cluster.kubernetes = spec.kubernetes;
-            }
-            self.other_documents(&documents, &path, Some(name), apps);
-        }
-        cluster
-            .labels
-            .entry("name".to_owned())
-            .or_insert_with(|| name.to_owned());
-        if broken.is_empty() {
-            self.fleet.clusters.insert(name.to_owned(), cluster);
-        } else {
-            self.fleet.broken_clusters.insert(name.to_owned(), broken);
         }
         Ok(())
     }
@@ -443,104 +283,6 @@ impl Loader<'_> {
             }
         }
         Ok(())
-    }
-
-    fn take_apps(&mut self, found: Vec<FoundApp>) -> Result<(), TreeFault> {
-        let mut twice = BTreeSet::new();
-        for candidate in &found {
-            let name = candidate.found.document.metadata.name.to_string();
-            let place = Place {
-                file: candidate.file.clone(),
-                line: candidate.found.line,
-            };
-            let other = match self.app_places.get(&name) {
-                Some(other) => Some(other.clone()),
-                None => self.fleet.clusters.get(&name).map(|c| c.place.clone()),
-            };
-            match other {
-                Some(other) => {
-                    let line = candidate.found.node.line_of("metadata.name");
-                    let problem = Problem::NameTaken {
-                        name: name.clone(),
-                        other,
-                    };
-                    let mistake = at(&candidate.file, line, "metadata.name", problem);
-                    self.mistakes.push(mistake.clone());
-                    // A cluster's own app keeps its name; of two documents nobody knows which is meant.
-                    if !self.fleet.clusters.contains_key(&name) {
-                        self.fleet
-                            .broken_apps
-                            .entry(name.clone())
-                            .or_default()
-                            .push(mistake);
-                    }
-                    twice.insert(name);
-                }
-                None => {
-                    self.app_places.insert(name, place);
-                }
-            }
-        }
-        for candidate in found {
-            let name = candidate.found.document.metadata.name.to_string();
-            if twice.contains(&name) {
-                continue;
-            }
-            let (app, mistakes) = app::read(
-                self.tree,
-                &candidate.found,
-                &candidate.file,
-                candidate.cluster.as_deref(),
-                &self.defaults,
-                &self.fleet,
-            )?;
-            let broken: Vec<Mistake> = mistakes
-                .iter()
-                .filter(|mistake| mistake.problem.breaks())
-                .cloned()
-                .collect();
-            self.mistakes.extend(mistakes);
-            match app {
-                Some(app) if broken.is_empty() && !self.fleet.broken_apps.contains_key(&name) => {
-                    self.fleet.apps.insert(name, app);
-                }
-                _ => self
-                    .fleet
-                    .broken_apps
-                    .entry(name)
-                    .or_default()
-                    .extend(broken),
-            }
-        }
-        Ok(())
-    }
-
-    fn implied_apps(&mut self) {
-        for cluster in self.fleet.clusters.values() {
-            let folder = RepoPath::root().child(CLUSTERS).child(&cluster.name);
-            let except = self
-                .fleet
-                .apps
-                .values()
-                .filter_map(|app| match &app.source {
-                    Source::Path(path) => RepoPath::parse(path).ok(),
-                    _ => None,
-                })
-                .filter(|path| path.within(&folder) && *path != folder)
-                .collect();
-            let app = App {
-                name: cluster.name.clone(),
-                place: Place {
-                    file: folder.clone(),
-                    line: 0,
-                },
-                scope: Scope::Cluster(cluster.name.clone()),
-                source: Source::ClusterFolder { folder, except },
-                render: Render::Auto,
-                ..app::implied(&self.defaults)
-            };
-            self.fleet.apps.insert(cluster.name.clone(), app);
-        }
     }
 }
 

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use countersign_ledger::identity::ObjectId;
 
 use super::*;
+use crate::model::Source;
 use crate::tree::MemoryTree;
 
 fn app(name: &str, spec: &str) -> String {

@@ -14,6 +14,12 @@ use crate::document::{GROUP, KindName, Project};
 use crate::failure::AppFailure;
 use crate::kinds::Kinds;
 
+mod applyset;
+mod encrypted;
+
+pub use applyset::PART_OF;
+pub use encrypted::{Decrypt, Encrypted, NotDecrypted, SOPS};
+
 /// Label of every object that we apply.
 pub const APP_LABEL: &str = "countersign.dev/app";
 /// Annotation that says in which wave an object is applied.
@@ -80,6 +86,8 @@ pub struct Context<'a> {
     pub kinds: &'a Kinds,
     /// Whether the objects stand in Git as they are: then a Secret in plain text stands there too.
     pub from_git: bool,
+    /// What is done with Secrets that stand encrypted in Git.
+    pub encrypted: Encrypted<'a>,
     /// Whether documents of ours are expected among them, and left out.
     pub skip_documents: bool,
 }
@@ -343,13 +351,15 @@ fn label(meta: &mut Map<String, Json>, app: &str) -> Result<(), AppFailure> {
         .entry("labels")
         .or_insert_with(|| Json::Object(Map::new()));
     if let Some(labels) = labels.as_object_mut() {
-        match labels.get(APP_LABEL).and_then(Json::as_str) {
-            Some(other) if other != app => {
-                let why = format!("{APP_LABEL} is set by the hub, to {app}");
-                return Err(fail("PROTECTED_KEY", "metadata.labels", why));
-            }
-            _ => labels.insert(APP_LABEL.to_owned(), app.into()),
-        };
+        for (name, value) in [(APP_LABEL, app), (PART_OF, &applyset::id(app))] {
+            match labels.get(name).and_then(Json::as_str) {
+                Some(other) if other != value => {
+                    let why = format!("{name} is set by the hub, to {value}");
+                    return Err(fail("PROTECTED_KEY", "metadata.labels", why));
+                }
+                _ => labels.insert(name.to_owned(), value.into()),
+            };
+        }
     }
     Ok(())
 }
@@ -419,7 +429,10 @@ fn protected_keys(fields: &Map<String, Json>) -> Result<(), AppFailure> {
 
 /// Texts of a Secret become bytes, as the API server would make them; one in plain text in Git is refused.
 fn secret_data(fields: &mut Map<String, Json>, context: &Context<'_>) -> Result<(), AppFailure> {
-    let encrypted = fields.contains_key("sops");
+    let encrypted = fields.contains_key(SOPS);
+    if encrypted {
+        encrypted::open(fields, context.encrypted)?;
+    }
     let filled = |name: &str| {
         fields
             .get(name)
@@ -430,7 +443,7 @@ fn secret_data(fields: &mut Map<String, Json>, context: &Context<'_>) -> Result<
         let why = "a Secret in plain text stands in Git: refer to a secret store, or encrypt it with SOPS or age";
         return Err(fail("SECRET_IN_GIT", "data", why));
     }
-    if encrypted {
+    if fields.contains_key(SOPS) {
         return Ok(());
     }
     let Some(texts) = fields.remove("stringData") else {

@@ -24,6 +24,7 @@ fn with(
             project,
             kinds: &kinds,
             from_git,
+            encrypted: Encrypted::Shown,
             skip_documents: false,
         },
     )
@@ -62,7 +63,7 @@ fn an_object_gets_its_namespace_and_our_label_and_loses_what_generators_leave() 
         good(value),
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "a", "namespace": "shop", "labels": {"countersign.dev/app": "web"}},
+            "metadata": {"name": "a", "namespace": "shop", "labels": {"countersign.dev/app": "web", "applyset.kubernetes.io/part-of": "applyset-eWWAsC3dV6hJpKvVS326WWkpnH7lZ4FkyP9MCp0zEzE-v1"}},
             "spec": {"template": {"metadata": {}}},
         })
     );
@@ -143,6 +144,12 @@ fn keys_that_decide_what_others_may_do_need_the_project_s_word() {
     }
     assert!(with(&space(json!({"labels": {"team": "a"}})), true, None).is_ok());
     assert_eq!(
+        code(meta(
+            json!({"labels": {"applyset.kubernetes.io/part-of": "applyset-x-v1"}})
+        )),
+        "PROTECTED_KEY"
+    );
+    assert_eq!(
         code(meta(json!({"labels": {"countersign.dev/app": "other"}}))),
         "PROTECTED_KEY"
     );
@@ -192,6 +199,10 @@ fn a_secret_in_plain_text_in_git_is_refused_and_never_shown() {
     assert!(object.json().unwrap().get("stringData").is_none());
     let mut sops = secret("data");
     sops["sops"] = json!({"mac": "x"});
+    // Whatever it says of itself: what is not encrypted is in plain text.
+    let failure = with(&sops, true, None).unwrap_err();
+    assert_eq!(failure.code, "SECRET_IN_GIT");
+    sops["data"]["password"] = "ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]".into();
     assert!(with(&sops, true, None).is_ok());
     let empty = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "type": "kubernetes.io/service-account-token"});
     assert!(with(&empty, true, None).is_ok());

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::error::SourceError;
+use super::evict;
 use super::lock::Sha256;
+
+/// Bytes of all that is kept; what was not used for longest goes. A chart has some 100 KiB.
+pub const CACHE_BYTES_MAX: u64 = 1 << 30;
 
 /// A folder of files that are named by their SHA-256. It may be deleted at any time.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
+    bytes_max: u64,
 }
 
 fn fault(error: &dyn std::fmt::Display) -> SourceError {
@@ -19,12 +24,22 @@ fn fault(error: &dyn std::fmt::Display) -> SourceError {
     }
 }
 
+/// Folder of the archives: other things lie beside them.
+const ARCHIVES: &str = "archives";
+
 impl Cache {
     /// In this folder, which is made when it is needed.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
+            bytes_max: CACHE_BYTES_MAX,
         }
+    }
+
+    /// The same with another bound.
+    #[must_use]
+    pub fn of_at_most(self, bytes_max: u64) -> Self {
+        Self { bytes_max, ..self }
     }
 
     /// Where it is.
@@ -33,7 +48,7 @@ impl Cache {
     }
 
     fn path(&self, digest: &Sha256) -> PathBuf {
-        self.folder.join(digest.hex())
+        self.folder.join(ARCHIVES).join(digest.hex())
     }
 
     /// What is there under this digest. A file with other content is removed and counts as absent.
@@ -56,6 +71,7 @@ impl Cache {
             }
             let content = std::fs::read(&path).map_err(|error| fault(&error))?;
             if Sha256::of(&content) == digest {
+                evict::used(&path);
                 return Ok(Some(Bytes::from(content)));
             }
             tracing::warn!(%digest, "a fetched source was damaged on disk; it is fetched again");
@@ -74,7 +90,8 @@ impl Cache {
     /// # Cancel safety
     /// May be dropped; the file is written or not.
     pub async fn put(&self, digest: &Sha256, content: Bytes) -> Result<(), SourceError> {
-        let (folder, path) = (self.folder.clone(), self.path(digest));
+        let (folder, path) = (self.folder.join(ARCHIVES), self.path(digest));
+        let bytes_max = self.bytes_max;
         let write = move || -> std::io::Result<()> {
             use std::os::unix::fs::DirBuilderExt as _;
             let mut builder = std::fs::DirBuilder::new();
@@ -83,6 +100,7 @@ impl Cache {
             file.write_all(&content)?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
+            evict::evict(&folder, bytes_max, Some(&path));
             Ok(())
         };
         tokio::task::spawn_blocking(write)
@@ -107,7 +125,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(cache.get(&digest, 100).await.unwrap().unwrap(), "chart");
-        let file = cache.folder().join(digest.hex());
+        let file = cache.path(&digest);
         std::fs::write(&file, "shark").unwrap();
         assert_eq!(cache.get(&digest, 100).await.unwrap(), None);
         assert!(!file.exists());
@@ -120,5 +138,31 @@ mod tests {
             None,
             "too large to be it"
         );
+    }
+
+    #[tokio::test]
+    async fn what_was_not_used_for_longest_goes_when_it_is_too_much() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path()).of_at_most(100);
+        let put = async |byte: u8| {
+            let content = Bytes::from(vec![byte; 40]);
+            let digest = Sha256::of(&content);
+            cache.put(&digest, content).await.unwrap();
+            digest
+        };
+        let there = async |digest: &Sha256| cache.get(digest, 100).await.unwrap().is_some();
+        let (first, second) = (put(1).await, put(2).await);
+        let past = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        for digest in [&first, &second] {
+            let file = std::fs::File::options()
+                .append(true)
+                .open(cache.path(digest));
+            file.unwrap().set_modified(past).unwrap();
+        }
+        assert!(there(&first).await);
+        let third = put(3).await;
+        assert!(!there(&second).await, "nobody used it since");
+        assert!(there(&first).await || there(&third).await);
+        assert!(there(&third).await, "what was just fetched is needed");
     }
 }

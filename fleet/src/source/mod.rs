@@ -11,6 +11,7 @@ pub mod cache;
 pub mod credentials;
 pub mod dependency;
 pub mod error;
+pub mod evict;
 pub mod fetch;
 pub mod helm;
 pub mod http;

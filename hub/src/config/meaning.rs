@@ -9,6 +9,7 @@ use countersign_ledger::digest::Digest;
 use secrecy::SecretString;
 
 use crate::config::{ConfigMistake, Options};
+use crate::pipeline::sops::SopsKey;
 use crate::store::{Bucket, Location};
 use crate::track::limits::FetchLimits;
 use crate::track::refname::RefName;
@@ -44,6 +45,8 @@ pub struct Config {
     pub render: RenderConfig,
     /// Who we are to the hosts of charts and other repositories.
     pub access: Access,
+    /// Decrypts what stands encrypted in Git.
+    pub decrypt: Option<SopsKey>,
     /// Webhooks that have a secret.
     pub webhooks: Vec<(Forge, SecretString)>,
     /// `owner/name` in webhooks.
@@ -123,6 +126,9 @@ impl Config {
             Access::from_file(credentials.as_deref()),
         );
         let access = access.unwrap_or_default();
+        let decrypt = m
+            .secret("age-identity", options.age_identity, here)
+            .and_then(|text| m.check("age-identity", SopsKey::parse(&text)));
         let http = HttpAuth {
             user: options.git_user.unwrap_or_else(|| "x-access-token".into()),
             token,
@@ -246,6 +252,7 @@ impl Config {
             operator_listen,
             render,
             access,
+            decrypt,
             webhooks,
             webhook_repository,
             shutdown,

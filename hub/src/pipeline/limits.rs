@@ -2,5 +2,7 @@
 
 /// All renders on the shelf, bytes: ten times what a fleet of a thousand apps of ten objects renders to.
 pub const SHELF_BYTES_MAX: u64 = 256 << 20;
-/// One of them, bytes; what is larger is rendered anew after a start.
+/// One render, bytes; what is larger is rendered anew after a start.
 pub const SHELF_ENTRY_BYTES_MAX: usize = 16 << 20;
+/// Mirrors of other repositories at a start, bytes: what was not used for longest is fetched again when it is named.
+pub const SOURCE_MIRRORS_BYTES_MAX: u64 = 4 << 30;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_fleet::source::cache::Cache;
+use countersign_fleet::source::evict;
 use countersign_fleet::source::lock::LockedRepository;
 use countersign_fleet::source::web::WebUrl;
 use countersign_fleet::source::{Access, Fetcher, GitSources, Http, SourceError};
@@ -15,6 +16,7 @@ use countersign_fleet::tree::{GitStore, SharedTree};
 use countersign_ledger::digest::Digest;
 
 use crate::config::Config;
+use crate::pipeline::limits::SOURCE_MIRRORS_BYTES_MAX;
 use crate::track::limits::FetchLimits;
 use crate::track::mirror::incoming::Incoming;
 use crate::track::mirror::{Mirror, Stores, copy};
@@ -37,6 +39,8 @@ const TREES_KEPT: usize = 1_000;
 /// [`SourceError`] for roots that can't be used.
 pub fn fetcher(config: &Config) -> Result<Fetcher<Http, Repositories>, SourceError> {
     let folder = config.data.join(FOLDER);
+    // Before anybody opens one of them.
+    evict::evict(&folder.join("git"), SOURCE_MIRRORS_BYTES_MAX, None);
     let repositories = Repositories {
         folder: folder.join("git"),
         limits: config.track.limits,
@@ -166,6 +170,10 @@ impl Fetch {
     /// Blocking.
     fn run(self) -> Result<SharedTree, Trouble> {
         let mut mirror = Mirror::open(&self.folder)?;
+        let mark = self.folder.join(evict::USED);
+        if let Err(error) = std::fs::write(&mark, b"") {
+            tracing::debug!(%error, "it is not noted that a repository is used");
+        }
         let commit = self.commit;
         if !mirror.has(commit) {
             self.fetch(&mut mirror)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_fleet::admit::{self, Candidate, PolicySet, Verdict};
 use countersign_fleet::desired::{
-    self, AppOutcome, Desired, Fresh, RenderCache, Renderer, Sources,
+    self, AppOutcome, Desired, EncryptedSecrets, Fresh, RenderCache, Renderer, Sources,
 };
 use countersign_fleet::failure::AppFailure;
 use countersign_fleet::model::Cluster;
@@ -251,6 +251,10 @@ pub async fn start(
         renderer: Pool(workers),
         sources,
         cache,
+        secrets: match &options.decrypt {
+            Some(key) => EncryptedSecrets::Decrypted(Arc::new(key.clone())),
+            None => EncryptedSecrets::Refused,
+        },
     })))
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use countersign_fleet::render::Launcher;
 use countersign_hub::config::{Config, Options};
 use countersign_hub::hub::{HubError, run_with};
+use countersign_hub::pipeline::stage::Stage;
 use countersign_hub::pipeline::workers;
 use countersign_ledger::Digest;
 use countersign_ledger::bundle;
@@ -100,6 +101,15 @@ impl World {
     }
 
     pub async fn start(&self) -> Running {
+        self.start_with(async |config, launcher| workers::start(config, launcher).await.unwrap())
+            .await
+    }
+
+    /// [`World::start`] with another stage for rendering.
+    pub async fn start_with(
+        &self,
+        stage: impl AsyncFnOnce(&Config, Launcher) -> Arc<dyn Stage>,
+    ) -> Running {
         let (agents, operators) = (free_address(), free_address());
         let options = Options {
             repo: Some(self.repo.display().to_string()),
@@ -116,7 +126,7 @@ impl World {
             program: env!("CARGO_BIN_EXE_countersign-hub").into(),
             arguments: vec!["sandbox".into()],
         };
-        let stage = workers::start(&config, launcher).await.unwrap();
+        let stage = stage(&config, launcher).await;
         let stop = CancellationToken::new();
         let task = tokio::spawn(run_with(config, stage, stop.clone()));
         Running {

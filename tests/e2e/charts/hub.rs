@@ -15,7 +15,7 @@ use countersign_tests::{
     program,
     s3::S3,
     tool::Tool,
-    until,
+    until, workspace,
 };
 use futures::TryStreamExt as _;
 use object_store::ObjectStore as _;
@@ -216,6 +216,8 @@ async fn the_hub_works_with_all_that_its_chart_s_values_can_say() {
     volumes.file("git/token", "open sesame\n");
     let authority = std::fs::read(trust.hub_keys().join("hub-ca.crt")).unwrap();
     volumes.file("git/ca.crt", authority);
+    let identity = workspace::root().join("hub/src/pipeline/sops/cases/identity.txt");
+    volumes.file("age/identity", std::fs::read(identity).unwrap());
     volumes.file("webhooks/github", "it is me");
     volumes.file("webhooks/gitea", "and me");
     let key = |name: &str| {
@@ -236,6 +238,7 @@ async fn the_hub_works_with_all_that_its_chart_s_values_can_say() {
         &volumes,
         &[
             ("/etc/countersign/git", "git"),
+            ("/etc/countersign/age", "age"),
             ("/etc/countersign/webhooks", "webhooks"),
             ("/etc/countersign/store", "store"),
         ],

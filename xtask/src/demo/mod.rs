@@ -70,3 +70,48 @@ async fn acts(options: &Options, story: &mut Story) -> anyhow::Result<()> {
     tokio::signal::ctrl_c().await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_tests::cluster::{Cluster, Options as Control};
+    use k8s_openapi::api::core::v1::Namespace;
+
+    use super::*;
+
+    /// They are somebody's own: the story plays on them as on its own ones, and leaves them up.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_story_plays_on_clusters_that_are_there_and_leaves_them_up() {
+        let own = || {
+            let nodes = vec![("node-1".to_owned(), Vec::new())];
+            Cluster::start(Control {
+                nodes,
+                ..Control::default()
+            })
+        };
+        let (eks, metal) = futures::try_join!(own(), own()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let report = folder.path().join("report.json");
+        let options = Options {
+            once: true,
+            report: Some(report.clone()),
+            kubeconfig: [&eks, &metal]
+                .map(|own| own.kubeconfig().to_owned())
+                .to_vec(),
+        };
+        let told = tell(&options).await;
+        let text = std::fs::read_to_string(report).unwrap();
+        told.unwrap_or_else(|error| panic!("{error:#}\n{text}"));
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let steps = report["steps"].as_array().unwrap();
+        assert!(
+            steps.len() > 4 && steps.iter().all(|step| step["ok"] == true),
+            "{text}"
+        );
+        assert_eq!(steps[1]["detail"], "yours");
+        for own in [eks, metal] {
+            let client = own.client().await.unwrap();
+            let namespaces: kube::Api<Namespace> = kube::Api::all(client);
+            assert!(namespaces.get_opt("kube-system").await.unwrap().is_some());
+        }
+    }
+}

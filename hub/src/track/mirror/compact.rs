@@ -113,8 +113,11 @@ pub fn compact(mirror: &Path, what: Compaction) -> Result<(), Trouble> {
 fn all(repository: &Repository) -> Result<BTreeSet<Oid>, Trouble> {
     let mut ids = BTreeSet::new();
     let odb = repository.odb().map_err(|error| fault(&error))?;
-    odb.foreach(|id| ids.insert(*id) || true)
-        .map_err(|error| fault(&error))?;
+    odb.foreach(|id| {
+        ids.insert(*id);
+        true
+    })
+    .map_err(|error| fault(&error))?;
     Ok(ids)
 }
 
