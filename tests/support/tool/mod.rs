@@ -29,16 +29,19 @@ pub enum Tool {
     Renderer,
     /// The SSH server of Git repositories.
     SshGit,
+    /// A witness of transparency logs that is not ours.
+    Omniwitness,
 }
 
 impl Tool {
     /// All of them, slowest build first.
-    pub const ALL: [Tool; 5] = [
+    pub const ALL: [Tool; 6] = [
         Tool::TestCluster,
         Tool::Renderer,
         Tool::Kwok,
         Tool::Versitygw,
         Tool::SshGit,
+        Tool::Omniwitness,
     ];
 
     /// The file name of the program.
@@ -49,6 +52,7 @@ impl Tool {
             Tool::Kwok => "countersign-kwok",
             Tool::Versitygw => "versitygw",
             Tool::Renderer => "countersign-renderer",
+            Tool::Omniwitness => "omniwitness",
             Tool::SshGit => "countersign-sshgit",
         }
     }
@@ -61,6 +65,7 @@ impl Tool {
             Tool::Kwok => "tests/tools/kwok",
             Tool::Versitygw => "tests/tools/s3",
             Tool::Renderer => "hub/renderer",
+            Tool::Omniwitness => "tests/tools/omniwitness",
             Tool::SshGit => "tests/tools/sshgit",
         }
     }
@@ -69,6 +74,7 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Tool::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
+            Tool::Omniwitness => "github.com/transparency-dev/witness/cmd/omniwitness",
             Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit => ".",
         }
     }
@@ -80,6 +86,7 @@ impl Tool {
             Tool::TestCluster => 300,
             Tool::Renderer => 240,
             Tool::Kwok | Tool::Versitygw => 70,
+            Tool::Omniwitness => 90,
             Tool::SshGit => 10,
         })
     }
