@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use countersign_ledger::tlog::note::Vkey;
+
 use crate::engine::Settings;
 use crate::plan::rails::{self, KindPattern, Rails};
 
@@ -147,6 +149,25 @@ pub struct Options {
         default_value = "127.0.0.1:7444"
     )]
     pub listen: SocketAddr,
+    /// Address at which this agent also serves as a witness of logs, best those of other fleets; without it, it is none.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_WITNESS_LISTEN",
+        value_name = "ADDRESS",
+        requires_all = ["witness_name", "witness_log"]
+    )]
+    pub witness_listen: Option<SocketAddr>,
+    /// Name of the witness, a URL without scheme; final, as its key in --data/witness stands for it.
+    #[arg(long, env = "COUNTERSIGN_AGENT_WITNESS_NAME", value_name = "NAME")]
+    pub witness_name: Option<String>,
+    /// A log that the witness follows, by its key NAME+ID+KEY; may be said often.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_WITNESS_LOG",
+        value_name = "VKEY",
+        value_delimiter = ','
+    )]
+    pub witness_log: Vec<Vkey>,
     /// Format of the log.
     #[arg(
         long,
@@ -166,6 +187,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// What they say to the witness; none if this agent is to be none.
+    #[must_use]
+    pub fn witness(&self) -> Option<countersign_witness::Settings> {
+        let (listen, name) = (self.witness_listen?, self.witness_name.clone()?);
+        Some(countersign_witness::Settings {
+            folder: self.data.join("witness"),
+            name,
+            logs: self.witness_log.clone(),
+            listen,
+        })
+    }
+
     /// What they say to the engine.
     #[must_use]
     pub fn settings(&self) -> Settings {

@@ -70,7 +70,16 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         tracing::info!("stopping");
         stopper.cancel();
     });
-    Ok(agent::run(options, stop).await?)
+    let witness = match options.witness() {
+        Some(settings) => Some(countersign_witness::attend(&settings, stop.clone()).await?),
+        None => None,
+    };
+    let ended = agent::run(options, stop.clone()).await;
+    stop.cancel();
+    if let Some(witness) = witness {
+        witness.await?;
+    }
+    Ok(ended?)
 }
 
 fn log(options: &Options) -> Result<(), Box<dyn std::error::Error>> {

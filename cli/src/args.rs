@@ -55,6 +55,10 @@ pub enum Command {
     Trust(command::trust::TrustArgs),
     /// Let clusters join.
     Cluster(command::cluster::ClusterArgs),
+    /// Read and check transparency logs: every hash, a proof, a fork.
+    Log(command::log::LogArgs),
+    /// Make and run a witness, which cosigns what a log may not take back.
+    Witness(command::witness::WitnessArgs),
     /// Judge objects offline, by the agent's rules.
     Health(command::health::HealthArgs),
     /// Print completions for a shell.

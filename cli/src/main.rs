@@ -9,6 +9,7 @@ mod command;
 mod exit;
 mod hub;
 mod local;
+mod log;
 mod output;
 mod sources;
 
@@ -48,6 +49,8 @@ fn main() -> ExitCode {
         Command::Permit(args) => command::permit::run(&args, color),
         Command::Trust(args) => command::trust::run(&args),
         Command::Cluster(args) => command::cluster::run(&args),
+        Command::Log(args) => command::log::run(&args),
+        Command::Witness(args) => command::witness::run(&args),
         Command::Health(args) => return health(&args),
         Command::Completions(args) => command::completions::completions(&args),
         Command::Man(args) => command::completions::man(&args),

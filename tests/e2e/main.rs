@@ -40,3 +40,4 @@ mod test_cluster;
 mod thousand;
 #[path = "../threats/mod.rs"]
 mod threats;
+mod witness;

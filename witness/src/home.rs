@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/witness.key    the key, for its owner's eyes
 //! DIR/witness.vkey   its public half with the witness's name, as a trust root's witness policy takes it
-//! DIR/lock  DIR/index  DIR/logs/…   see [`crate::state`]
+//! DIR/lock  DIR/index  DIR/logs/…  DIR/evidence/…   see [`crate::state`]
 //! ```
 //!
 //! Key and state lie together on purpose: who loses one loses both, and a witness without memory never signs under the old
@@ -18,7 +18,7 @@ use countersign_ledger::key::{FileKey, NotAKey, Sign as _};
 use countersign_ledger::tlog::note::{KeyKind, Vkey, VkeyError};
 
 use crate::state::disk::{RealDisk, replace};
-use crate::state::{LOGS, State, StateError};
+use crate::state::{EVIDENCE, LOGS, State, StateError};
 
 const KEY: &str = "witness.key";
 const VKEY: &str = "witness.vkey";
@@ -98,8 +98,10 @@ impl Home {
         if !is_empty(folder).map_err(io_at(folder))? {
             return Err(HomeError::NotEmpty(folder.to_owned()));
         }
-        let logs = folder.join(LOGS);
-        private_folder(&logs).map_err(io_at(&logs))?;
+        for below in [LOGS, EVIDENCE] {
+            let below = folder.join(below);
+            private_folder(&below).map_err(io_at(&below))?;
+        }
         State::begin(folder, &RealDisk)?;
         let write = |name: &str, bytes: &[u8]| {
             replace(&RealDisk, folder, name, bytes).map_err(io_at(&folder.join(name)))

@@ -9,6 +9,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod attend;
 pub mod clock;
 pub mod decide;
 pub mod home;
@@ -23,6 +24,7 @@ pub mod witness;
 #[cfg(test)]
 mod tests;
 
+pub use attend::{AttendError, Settings, attend};
 pub use clock::Clock;
 pub use decide::{Decision, Offer, Refusal, Tree, consider};
 pub use home::{Home, HomeError};

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
+use countersign_ledger::fork::Fork;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::tlog::checkpoint::{Checkpoint, CheckpointError, Extensions};
 use countersign_ledger::tlog::cosignature;
@@ -230,7 +231,7 @@ impl Witness {
             .map_err(|_| NotCosigned::Fault("an earlier request did not end; restart".into()))?;
         if let Decision::Refuse(refusal) = consider(*newest, offer) {
             if let Refusal::Forked { .. } = refusal {
-                self.forked(origin, opened, &refusal);
+                self.forked(origin, log, opened, &refusal);
             }
             return Err(refusal.into());
         }
@@ -273,11 +274,41 @@ impl Witness {
         Ok((line, note.bytes()))
     }
 
-    /// The log signed two roots of one size.
-    fn forked(&self, origin: &str, opened: &Opened, refusal: &Refusal) {
+    /// The log signed two roots of one size: kept as a file that anybody can check.
+    fn forked(&self, origin: &str, log: &Log, opened: &Opened, refusal: &Refusal) {
         self.metrics.forks.get_or_create(&labels(origin)).inc();
-        let checkpoint = opened.text();
-        tracing::error!(origin, %refusal, checkpoint, "the log has forked");
+        let kept = self
+            .evidence(log, opened)
+            .and_then(|bytes| self.state.keep_evidence(origin, &bytes));
+        match kept {
+            Ok(Some(file)) => {
+                let evidence = file.display().to_string();
+                tracing::error!(origin, %refusal, evidence, "the log has forked");
+            }
+            Ok(None) => tracing::error!(origin, %refusal, "the log has forked again"),
+            // The refusal stands; the checkpoint is in the line.
+            Err(error) => {
+                let checkpoint = opened.text();
+                tracing::error!(origin, %refusal, %error, checkpoint, "the log has forked; no evidence was kept");
+            }
+        }
+    }
+
+    fn evidence(&self, log: &Log, opened: &Opened) -> std::io::Result<Vec<u8>> {
+        let shown = log
+            .shown
+            .read()
+            .map_err(|_| std::io::Error::other("poisoned"))?;
+        let mut theirs = Note::new(opened.text()).map_err(std::io::Error::other)?;
+        for verified in opened.verified() {
+            theirs.add(verified.signature.clone());
+        }
+        let fork = Fork {
+            ours: shown.as_deref().unwrap_or_default().to_vec(),
+            theirs: theirs.bytes(),
+            consistency: Vec::new(),
+        };
+        fork.bytes().map_err(std::io::Error::other)
     }
 }
 

@@ -74,6 +74,31 @@ fn an_unknown_key_is_named_with_the_known_ones() {
 }
 
 #[test]
+fn an_agent_is_a_witness_only_with_a_name_and_a_log() {
+    let vkey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let listen = ["--witness-listen", "127.0.0.1:7446"];
+    let name = ["--witness-name", "witness.example/w1"];
+    let log = ["--witness-log", vkey];
+    let least = [
+        "run",
+        "--hub",
+        "https://a:1",
+        "--cluster",
+        "c",
+        "--trust",
+        "t",
+    ];
+    let options = |more: &[&str]| read(&[&least, more].concat());
+    assert!(options(&[]).unwrap().witness().is_none());
+    assert!(options(&[listen, name].concat()).is_err());
+    assert!(options(&[listen, log].concat()).is_err());
+    let with = options(&[listen, name, log].concat()).unwrap();
+    let settings = with.witness().unwrap();
+    assert_eq!(settings.folder, with.data.join("witness"));
+    assert_eq!(settings.logs[0].to_string(), vkey);
+}
+
+#[test]
 fn every_option_has_an_environment_variable_and_help() {
     Args::command().debug_assert();
     let table = reference();

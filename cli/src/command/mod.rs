@@ -6,11 +6,13 @@ pub mod diff;
 pub mod health;
 pub mod lint;
 pub mod lock;
+pub mod log;
 pub mod permit;
 pub mod render;
 pub mod status;
 pub mod sync;
 pub mod trust;
+pub mod witness;
 
 use crate::exit::Failure;
 

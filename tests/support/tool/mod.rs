@@ -31,17 +31,20 @@ pub enum Tool {
     SshGit,
     /// Go's readers and writers of transparency logs: the outsider that judges ours.
     Interop,
+    /// A witness of transparency logs that is not ours.
+    Omniwitness,
 }
 
 impl Tool {
     /// All of them, slowest build first.
-    pub const ALL: [Tool; 6] = [
+    pub const ALL: [Tool; 7] = [
         Tool::TestCluster,
         Tool::Renderer,
         Tool::Kwok,
         Tool::Versitygw,
         Tool::SshGit,
         Tool::Interop,
+        Tool::Omniwitness,
     ];
 
     /// The file name of the program.
@@ -52,6 +55,7 @@ impl Tool {
             Tool::Kwok => "countersign-kwok",
             Tool::Versitygw => "versitygw",
             Tool::Renderer => "countersign-renderer",
+            Tool::Omniwitness => "omniwitness",
             Tool::SshGit => "countersign-sshgit",
             Tool::Interop => "countersign-interop",
         }
@@ -65,6 +69,7 @@ impl Tool {
             Tool::Kwok => "tests/tools/kwok",
             Tool::Versitygw => "tests/tools/s3",
             Tool::Renderer => "hub/renderer",
+            Tool::Omniwitness => "tests/tools/omniwitness",
             Tool::SshGit => "tests/tools/sshgit",
             Tool::Interop => "tests/interop",
         }
@@ -75,6 +80,7 @@ impl Tool {
         match self {
             Tool::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
             Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit | Tool::Interop => ".",
+            Tool::Omniwitness => "github.com/transparency-dev/witness/cmd/omniwitness",
         }
     }
 
@@ -85,6 +91,7 @@ impl Tool {
             Tool::TestCluster => 300,
             Tool::Renderer => 240,
             Tool::Kwok | Tool::Versitygw => 70,
+            Tool::Omniwitness => 90,
             Tool::SshGit => 10,
             Tool::Interop => 40,
         })

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/index             every log that was ever followed; written before its first checkpoint can be
 //! DIR/logs/<SHA-256 of the origin, hex>   one a log: nothing cosigned yet, or the newest cosigned checkpoint
+//! DIR/evidence/…          proofs that a log has forked (`fork/v1`), as they were met
 //! ```
 //!
 //! A witness that forgets can be shown a second history and would cosign it. So a file that is damaged, or that the index
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use countersign_ledger::digest::Digest;
 
-use crate::limits::LOGS_MAX;
+use crate::limits::{EVIDENCE_MAX, LOGS_MAX};
 use disk::{Disk, replace};
 use record::Record;
 use sealed::Damage;
@@ -29,6 +30,8 @@ use sealed::Damage;
 const INDEX: &str = "index";
 /// The folder with a file a log.
 pub(crate) const LOGS: &str = "logs";
+/// The folder with proofs of forks.
+pub(crate) const EVIDENCE: &str = "evidence";
 
 /// Of each log the newest cosigned checkpoint, as bytes; none if there is none yet.
 pub type Records = BTreeMap<String, Option<Vec<u8>>>;
@@ -195,6 +198,25 @@ impl State {
             origin: origin.to_owned(),
             newest: Some(checkpoint.to_vec()),
         })
+    }
+
+    /// Keeps a proof that a log has forked, under a name made of its content; none if it is there already, or if enough
+    /// of this log are.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn keep_evidence(&self, origin: &str, fork: &[u8]) -> io::Result<Option<PathBuf>> {
+        let folder = self.folder.join(EVIDENCE);
+        let short = |digest: Digest| digest.to_string().chars().take(16).collect::<String>();
+        let of_log = format!("{}-", short(Digest::of(origin.as_bytes())));
+        let name = format!("{of_log}{}.fork.json", short(Digest::of(fork)));
+        let names = self.disk.names(&folder)?;
+        let had = names.iter().filter(|had| had.starts_with(&of_log)).count();
+        if had >= EVIDENCE_MAX || names.contains(&name) {
+            return Ok(None);
+        }
+        replace(self.disk.as_ref(), &folder, &name, fork)?;
+        Ok(Some(folder.join(name)))
     }
 
     /// Where a log's file lies.

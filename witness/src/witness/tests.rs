@@ -98,6 +98,34 @@ fn it_remembers_after_a_restart() {
 }
 
 #[test]
+fn a_fork_is_kept_as_evidence_that_anybody_can_check() {
+    let place = Place::real();
+    let witness = place.open().unwrap();
+    ask(&witness, &main(9), 0).unwrap();
+    for branch in [1, 1, 2] {
+        let forked = History::new(9, 5, branch);
+        assert_eq!(ask(&witness, &forked, 9), Err("LOG_FORKED"));
+    }
+    let folder = place.folder.path().join("w1/evidence");
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert_eq!(files.len(), 2, "one a root: {files:?}");
+    for file in files {
+        let fork = Fork::parse(&std::fs::read(file).unwrap()).unwrap();
+        let shown = fork.check(&log_vkey(), &RingVerifier).unwrap();
+        assert!(
+            matches!(
+                shown,
+                countersign_ledger::fork::Shown::Proven { size: 9, .. }
+            ),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
 fn a_log_that_was_left_out_for_a_while_is_not_forgotten() {
     let place = Place::real();
     ask(&place.open().unwrap(), &main(9), 0).unwrap();
