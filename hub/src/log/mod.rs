@@ -150,7 +150,7 @@ impl Log {
     ) -> Result<Self, LogOpenError> {
         let key = check_key(&parts)?;
         let published = published(&store, &index, &chain, &parts.keys).await?;
-        let tiled = published.clone();
+        let (published, tiled) = published.unzip();
         let (queue, requests) = mpsc::channel(limits::WAITING_MAX);
         let (claimed, claimed_rx) = watch::channel(chain.signed.clone());
         let (size, size_rx) = watch::channel(tiled.as_ref().map_or(0, |tiled| tiled.size));
@@ -381,13 +381,14 @@ fn check_key(parts: &Parts) -> Result<Vkey, LogOpenError> {
     }
 }
 
-/// What lies at `checkpoint`: it must be of a claim, or two histories exist.
+/// What lies at `checkpoint`, as it is and as it was claimed, without cosignatures: it must be of a claim, or two
+/// histories exist.
 async fn published(
     store: &Store,
     index: &Index,
     chain: &Chain,
     keys: &[Vkey],
-) -> Result<Option<Arc<Signed>>, LogOpenError> {
+) -> Result<Option<(Arc<Signed>, Arc<Signed>)>, LogOpenError> {
     let Some(note) = store.get(CHECKPOINT).await? else {
         return Ok(None);
     };
@@ -400,20 +401,25 @@ async fn published(
             claimed,
         });
     }
-    let forked = LogOpenError::Forked { size, root };
     let (claim, ours) = index
         .note_of_size(size)?
         .ok_or(LogOpenError::Forked { size, root })?;
-    let ours = signed::open(keys, &ours).map_err(LogOpenError::Published)?;
-    if ours.root != root {
-        return Err(forked);
+    if signed::open(keys, &ours)
+        .map_err(LogOpenError::Published)?
+        .root
+        != root
+    {
+        return Err(LogOpenError::Forked { size, root });
     }
-    Ok(Some(Arc::new(Signed {
-        size,
-        root,
-        note,
-        claim,
-    })))
+    let signed = |note| {
+        Arc::new(Signed {
+            size,
+            root,
+            note,
+            claim,
+        })
+    };
+    Ok(Some((signed(note), signed(ours))))
 }
 
 #[cfg(test)]

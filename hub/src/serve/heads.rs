@@ -22,7 +22,7 @@ use crate::log::Log;
 pub use proof::Taken;
 pub use restore::restore;
 
-use self::proof::{Proved, Proving};
+use self::proof::Proving;
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
 /// What was sealed, read back: implemented over index and object store.
@@ -344,21 +344,21 @@ impl Follower {
             let uncovered = match message {
                 None => false,
                 Some(message) => match self.prove(message)? {
-                    Proved::Ready(message) => {
+                    Some(message) => {
                         self.greeted = true;
                         self.at.generation += message.envelopes.len() as u64;
                         return Ok(message);
                     }
-                    Proved::Uncovered => true,
+                    None => true,
                 },
             };
             refresh = self.wait(uncovered).await?;
         }
     }
 
-    fn prove(&mut self, message: wire::Head) -> Result<Proved, SealedFault> {
+    fn prove(&mut self, message: wire::Head) -> Result<Option<wire::Head>, SealedFault> {
         match &mut self.proving {
-            None => Ok(Proved::Ready(message)),
+            None => Ok(Some(message)),
             Some(proving) => proving.prove(message),
         }
     }

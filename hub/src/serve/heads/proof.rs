@@ -53,14 +53,6 @@ pub(super) struct Proving {
     sent: Option<(Bytes, Instant)>,
 }
 
-/// A message, or what it waits for.
-pub(super) enum Proved {
-    /// It can be sent.
-    Ready(wire::Head),
-    /// No checkpoint covers it yet.
-    Uncovered,
-}
-
 impl Proving {
     pub(super) fn new(log: Log, taken: Taken, tree_size: u64) -> Self {
         let checkpoints = match taken {
@@ -87,21 +79,20 @@ impl Proving {
         (self.tree_size > ours).then_some((self.tree_size, ours))
     }
 
-    /// Adds checkpoint and proofs to a message.
-    pub(super) fn prove(&mut self, mut head: wire::Head) -> Result<Proved, SealedFault> {
+    /// Adds checkpoint and proofs to a message; none if no checkpoint covers it yet.
+    pub(super) fn prove(
+        &mut self,
+        mut head: wire::Head,
+    ) -> Result<Option<wire::Head>, SealedFault> {
         let signed = self.checkpoints.borrow_and_update().clone();
         let Some(signed) = signed.filter(|signed| signed.size >= self.tree_size) else {
-            return Ok(if head.envelopes.is_empty() {
-                Proved::Ready(head)
-            } else {
-                Proved::Uncovered
-            });
+            return Ok(head.envelopes.is_empty().then_some(head));
         };
         let mut sources: Vec<Digest> = Vec::new();
         for envelope in &head.envelopes {
             let index = self.index(&leaf_hash(envelope))?;
             if index >= signed.size {
-                return Ok(Proved::Uncovered);
+                return Ok(None);
             }
             head.proofs.push(self.inclusion(index, signed.size)?);
             let source = source(envelope)?;
@@ -123,7 +114,7 @@ impl Proving {
         head.checkpoint = signed.note.clone();
         self.tree_size = signed.size;
         self.sent = Some((signed.note.clone(), Instant::now()));
-        Ok(Proved::Ready(head))
+        Ok(Some(head))
     }
 
     fn index(&self, leaf: &Digest) -> Result<u64, SealedFault> {
