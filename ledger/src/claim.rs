@@ -21,6 +21,9 @@ pub struct Claim {
     pub previous: Option<Digest>,
     /// Digest of the staging object with its entries.
     pub staging: Digest,
+    /// The log's checkpoint that covers its entries and all before them, a signed note with the log's own signature; none
+    /// in a claim from before the log.
+    pub checkpoint: Option<String>,
 }
 
 /// Why bytes are no claim.
@@ -50,6 +53,8 @@ struct Wire {
     number: u64,
     previous: String,
     staging: Digest,
+    #[serde(default)]
+    checkpoint: Option<String>,
 }
 
 impl Claim {
@@ -62,8 +67,17 @@ impl Claim {
         let Self {
             number, staging, ..
         } = self;
-        format!("{{\"format\":\"{FORMAT}\",\"number\":{number},\"previous\":\"{previous}\",\"staging\":\"{staging}\"}}")
-            .into_bytes()
+        let mut bytes = b"{".to_vec();
+        if let Some(checkpoint) = &self.checkpoint {
+            bytes.extend_from_slice(b"\"checkpoint\":");
+            json::write_string(checkpoint, &mut bytes);
+            bytes.push(b',');
+        }
+        let rest = format!(
+            "\"format\":\"{FORMAT}\",\"number\":{number},\"previous\":\"{previous}\",\"staging\":\"{staging}\"}}"
+        );
+        bytes.extend_from_slice(rest.as_bytes());
+        bytes
     }
 
     /// Reads a claim. A field that is not known is refused: whoever wrote it knew a rule that we would break.
@@ -90,6 +104,7 @@ impl Claim {
             number: wire.number,
             previous,
             staging: wire.staging,
+            checkpoint: wire.checkpoint,
         };
         if claim.bytes() == bytes {
             Ok(claim)
@@ -115,11 +130,13 @@ mod tests {
             number: 0,
             previous: None,
             staging: Digest::of(b"s"),
+            checkpoint: None,
         };
         let second = Claim {
             number: 1,
             previous: Some(Digest::of(&first.bytes())),
             staging: Digest::of(b"t"),
+            checkpoint: Some("log\n1\nroot\n\n\u{2014} log c2ln\n".into()),
         };
         for claim in [
             first,
@@ -128,6 +145,7 @@ mod tests {
                 number: u64::MAX,
                 previous: Some(Digest::default()),
                 staging: Digest::default(),
+                checkpoint: Some("\"\\\u{1}".into()),
             },
         ] {
             let bytes = claim.bytes();
@@ -146,6 +164,7 @@ mod tests {
                 number: 0,
                 previous: None,
                 staging: Digest::of(b"s"),
+                checkpoint: None,
             }
             .bytes(),
         )
@@ -155,6 +174,8 @@ mod tests {
             good.replace("\"number\":0", "\"number\":1"),
             good.replace("\"number\":0", "\"number\":-1"),
             good.replace("\"number\":0", "\"number\":0,\"checkpoint\":\"\""),
+            good.replace('{', "{\"checkpoint\":null,"),
+            good.replace("\"number\":0", "\"number\":0,\"more\":0"),
             good.replace("\"previous\":\"\"", "\"previous\":\"ab\""),
             good.replace(',', ", "),
             format!("{good}\n"),

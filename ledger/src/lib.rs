@@ -17,6 +17,8 @@ pub mod name;
 pub mod refusal;
 pub mod secret;
 pub mod statement;
+pub mod time;
+pub mod tlog;
 pub mod trust;
 pub mod verify;
 

@@ -34,12 +34,16 @@ pub const SECTION_LIST_BYTES_MAX: usize = 4 << 20;
 pub const APPS_BYTES_MAX: usize = 4 << 20;
 /// Envelopes that one call of `verify_chain` takes.
 pub const CHAIN_LINKS_MAX: usize = 256;
-/// Bytes of a claim.
-pub const CLAIM_BYTES_MAX: usize = 4_096;
+/// Bytes of a claim: a checkpoint with a few signatures fits.
+pub const CLAIM_BYTES_MAX: usize = 8_192;
 /// Entries in one staging object: one commit touches at most this many clusters at once.
 pub const BUNDLE_ENTRIES_MAX: usize = 16_384;
 /// Permits that one statement carries.
 pub const PERMITS_MAX: usize = 8;
+/// Field managers that one drift record names.
+pub const DRIFT_MANAGERS_MAX: usize = 8;
+/// Paths that one drift record names; more are in its samples.
+pub const DRIFT_PATHS_MAX: usize = 32;
 /// Bytes of each part of an object's identity: names in Kubernetes have 253 at most.
 pub const IDENTITY_PART_BYTES_MAX: usize = 253;
 /// Waves run from minus this to this.

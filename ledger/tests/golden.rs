@@ -12,7 +12,8 @@ use countersign_ledger::manifest::{
 use countersign_ledger::secret::{Commitment, plaintext};
 use countersign_ledger::statement::{Admission, Desired, Permit, PermitKind, Source, Verdict};
 use countersign_ledger::trust::{
-    ClusterTrust, Level, NamedKey, Person, RootRole, Roots, SealerKey, TrustRoot, VerifiedRoot,
+    ClusterTrust, Level, NamedKey, Person, PersonKey, RootRole, Roots, SealerKey, TrustRoot,
+    VerifiedRoot,
 };
 use countersign_ledger::verify::{self, Known};
 use countersign_ledger::{Digest, ObjectId, bundle};
@@ -87,11 +88,14 @@ fn trust() -> TrustRoot {
     trust.clusters.insert("metal-fra".into(), cluster);
     trust.people.push(Person {
         name: "ada".into(),
-        keys: vec![
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ2Yy1leGFtcGxlLWtleS1ub3QtcmVhbC0wMDAw ada"
+        keys: vec![PersonKey {
+            key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ2Yy1leGFtcGxlLWtleS1ub3QtcmVhbC0wMDAw ada"
                 .into(),
-        ],
+            valid_after: Some("2026-01-01T00:00:00.000Z".parse().unwrap()),
+            valid_before: None,
+        }],
         paths: vec!["clusters/".into()],
+        forge: false,
     });
     trust
 }
@@ -245,11 +249,13 @@ fn claims_staging_objects_and_secrets_have_their_golden_bytes() {
         number: 0,
         previous: None,
         staging: Digest::of(&staging),
+        checkpoint: None,
     };
     let second = Claim {
         number: 1,
         previous: Some(Digest::of(&first.bytes())),
         staging: Digest::of(&staging),
+        checkpoint: None,
     };
     check("claim.json", &second.bytes());
     check(

@@ -6,6 +6,14 @@ pub const HEAD_BYTES_MAX: usize = 16 << 20;
 pub const BLOB_BYTES_MAX: usize = 4 << 20;
 /// `Agents.Report`: ten thousand objects at 200 bytes fit; larger reports are cut into deltas.
 pub const REPORT_BYTES_MAX: usize = 4 << 20;
+/// `Agents.Receipts`: 256 envelopes of at most 8 KiB up, as many proofs of at most 2 KiB down.
+pub const RECEIPTS_BYTES_MAX: usize = 4 << 20;
+/// Envelopes in one `ReceiptsRequest`: what a day without the hub leaves goes in a few calls.
+pub const RECEIPTS_PER_REQUEST_MAX: usize = 256;
+/// `Agents.PutBlobs`: the results of one sync of ten thousand objects fit; larger ones are cut.
+pub const PUT_BLOBS_BYTES_MAX: usize = 4 << 20;
+/// Hashes in one inclusion or consistency proof: a tree of 2^63 entries has no longer ones.
+pub const PROOF_HASHES_MAX: usize = 63;
 /// Envelopes in one `Head` (DECISIONS 2).
 pub const ENVELOPES_PER_HEAD_MAX: usize = 256;
 /// Digests in one `BlobsRequest`.

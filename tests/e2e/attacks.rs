@@ -229,8 +229,7 @@ async fn heals(stand: &Stand, name: &str) {
 fn head(envelopes: &[Vec<u8>]) -> Head {
     Head {
         envelopes: envelopes.iter().map(|bytes| bytes.clone().into()).collect(),
-        more: false,
-        attached: Vec::new(),
+        ..Head::default()
     }
 }
 

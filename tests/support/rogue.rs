@@ -21,8 +21,9 @@ use countersign_ledger::{
     statement::{Admission, Desired, Statement},
 };
 use countersign_proto::agent::v1::{
-    Blob, BlobsRequest, Head, HeadsRequest, RegisterRequest, RegisterResponse, RenewRequest,
-    RenewResponse, ReportRequest, ReportResponse, TrustRootsRequest, TrustRootsResponse,
+    Blob, BlobsRequest, Head, HeadsRequest, PutBlobsRequest, PutBlobsResponse, ReceiptsRequest,
+    ReceiptsResponse, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse,
+    ReportRequest, ReportResponse, TrustRootsRequest, TrustRootsResponse,
     agents_server::{Agents, AgentsServer},
 };
 use futures::{Stream, StreamExt as _, stream};
@@ -224,8 +225,8 @@ pub fn forge(genuine: &[u8], object: &serde_json::Value, key: &FileKey) -> anyho
     Ok(Forgery {
         head: Head {
             envelopes: vec![bytes::Bytes::copy_from_slice(forged.bytes())],
-            more: false,
             attached: blobs.clone(),
+            ..Head::default()
         },
         blobs,
     })
@@ -317,5 +318,19 @@ impl Agents for Service {
             .unwrap_or_else(PoisonError::into_inner)
             .push(request.into_inner());
         Ok(Response::new(ReportResponse { send_full: false }))
+    }
+
+    async fn receipts(
+        &self,
+        _: Request<ReceiptsRequest>,
+    ) -> Result<Response<ReceiptsResponse>, Status> {
+        Err(Status::unavailable("not now"))
+    }
+
+    async fn put_blobs(
+        &self,
+        _: Request<PutBlobsRequest>,
+    ) -> Result<Response<PutBlobsResponse>, Status> {
+        Err(Status::unavailable("not now"))
     }
 }

@@ -165,6 +165,7 @@ impl Puller {
                 .last
                 .map(|last| Bytes::copy_from_slice(last.envelope.as_bytes()))
                 .unwrap_or_default(),
+            tree_size: 0,
         };
         let mut heads = client
             .heads(request)

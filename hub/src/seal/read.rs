@@ -96,7 +96,15 @@ impl Sealer {
         let envelope = Envelope::parse(&bytes, &Limits::entry()).map_err(Refusal::from)?;
         match Statement::parse(envelope.payload()).map_err(Refusal::from)? {
             Statement::Source(source) => Ok(Some(source)),
-            Statement::Desired(_) => Ok(None),
+            Statement::Desired(_)
+            | Statement::Receipt(_)
+            | Statement::Drift(_)
+            | Statement::Enrolment(_)
+            | Statement::Revocation(_)
+            | Statement::TrustEntry(_)
+            | Statement::Override(_)
+            | Statement::Infrastructure(_)
+            | Statement::Reproduction(_) => Ok(None),
         }
     }
 }

@@ -187,6 +187,7 @@ impl Record {
             number: self.next,
             previous: self.last,
             staging,
+            checkpoint: None,
         }
     }
 
@@ -267,6 +268,14 @@ impl Record {
                 });
             }
             Statement::Desired(desired) => desired,
+            Statement::Receipt(_)
+            | Statement::Drift(_)
+            | Statement::Enrolment(_)
+            | Statement::Revocation(_)
+            | Statement::TrustEntry(_)
+            | Statement::Override(_)
+            | Statement::Infrastructure(_)
+            | Statement::Reproduction(_) => return Err(EntryProblem::PayloadType),
         };
         let root = roots
             .at(desired.trust_root)

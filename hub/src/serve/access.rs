@@ -136,6 +136,8 @@ pub const TABLE: &[Rule] = &[
     grpc("/countersign.agent.v1.Agents/Heads", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Blobs", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Report", Role::Agent),
+    grpc("/countersign.agent.v1.Agents/Receipts", Role::Agent),
+    grpc("/countersign.agent.v1.Agents/PutBlobs", Role::Agent),
     grpc("/grpc.health.v1.Health/Check", Role::Anyone),
     grpc("/grpc.health.v1.Health/Watch", Role::Agent),
     grpc(

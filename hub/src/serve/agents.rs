@@ -166,6 +166,20 @@ impl Agents for Service {
             send_full: reply.send_full,
         }))
     }
+
+    async fn receipts(
+        &self,
+        _: Request<wire::ReceiptsRequest>,
+    ) -> Result<Response<wire::ReceiptsResponse>, Status> {
+        Err(Status::unimplemented("this hub takes no receipts"))
+    }
+
+    async fn put_blobs(
+        &self,
+        _: Request<wire::PutBlobsRequest>,
+    ) -> Result<Response<wire::PutBlobsResponse>, Status> {
+        Err(Status::unimplemented("this hub takes no receipts"))
+    }
 }
 
 /// One open stream of heads; counted while it lives.

@@ -362,6 +362,7 @@ impl Follower {
             envelopes,
             more,
             attached: if more { Vec::new() } else { attached(head) },
+            ..wire::Head::default()
         }
     }
 }

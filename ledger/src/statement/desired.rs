@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::fields::hex;
 use super::{DESIRED, StatementError, check_git_id, predicate, subject, to_value, write};
 use crate::digest::Digest;
 use crate::limits::PERMITS_MAX;
@@ -185,12 +186,4 @@ impl Desired {
         }
         Ok(())
     }
-}
-
-fn hex(field: &'static str, text: &str) -> Result<Digest, StatementError> {
-    let digest = text.parse().ok().filter(|_| text.len() == 64);
-    digest.ok_or(StatementError::Field {
-        field,
-        problem: "must be 64 lower-case hex digits",
-    })
 }

@@ -2,10 +2,27 @@
 //! added only if ignoring it never allows what it would forbid), an unknown predicate type is not.
 
 mod desired;
+pub mod drift;
+pub mod enrolment;
+mod fields;
+pub mod infrastructure;
+pub mod override_;
+pub mod receipt;
+pub mod reproduction;
+pub mod revocation;
 mod source;
+pub mod trust_entry;
 
 pub use desired::{Admission, Desired, Permit, PermitKind};
+pub use drift::Drift;
+pub use enrolment::Enrolment;
+pub use infrastructure::Infrastructure;
+pub use override_::Override;
+pub use receipt::Receipt;
+pub use reproduction::Reproduction;
+pub use revocation::Revocation;
 pub use source::{Source, Verdict};
+pub use trust_entry::TrustEntry;
 
 use serde_json::{Value, json};
 
@@ -20,6 +37,22 @@ pub const TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const SOURCE: &str = "https://countersign.dev/source/v1";
 /// Predicate type of [`Desired`].
 pub const DESIRED: &str = "https://countersign.dev/desired/v1";
+/// Predicate type of [`Receipt`].
+pub const RECEIPT: &str = "https://countersign.dev/receipt/v1";
+/// Predicate type of [`Drift`].
+pub const DRIFT: &str = "https://countersign.dev/drift/v1";
+/// Predicate type of [`Enrolment`].
+pub const ENROLMENT: &str = "https://countersign.dev/enrolment/v1";
+/// Predicate type of [`Revocation`].
+pub const REVOCATION: &str = "https://countersign.dev/revocation/v1";
+/// Predicate type of [`TrustEntry`].
+pub const TRUST: &str = "https://countersign.dev/trust/v1";
+/// Predicate type of [`Override`].
+pub const OVERRIDE: &str = "https://countersign.dev/override/v1";
+/// Predicate type of [`Infrastructure`].
+pub const INFRASTRUCTURE: &str = "https://countersign.dev/infrastructure/v1";
+/// Predicate type of [`Reproduction`].
+pub const REPRODUCTION: &str = "https://countersign.dev/reproduction/v1";
 
 /// A statement of a kind that we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +61,22 @@ pub enum Statement {
     Source(Source),
     /// What one cluster shall run.
     Desired(Desired),
+    /// What a cluster did.
+    Receipt(Receipt),
+    /// Somebody else changed what a cluster runs.
+    Drift(Drift),
+    /// A cluster may speak.
+    Enrolment(Enrolment),
+    /// A key speaks no more.
+    Revocation(Revocation),
+    /// A trust root is in effect.
+    TrustEntry(TrustEntry),
+    /// A person allows what the rules would not.
+    Override(Override),
+    /// CI changed what lies below the clusters.
+    Infrastructure(Infrastructure),
+    /// A second renderer rendered the same commit.
+    Reproduction(Reproduction),
 }
 
 /// Why a payload is no statement, or a statement can not be written.
@@ -78,6 +127,14 @@ impl Statement {
         match value.get("predicateType").and_then(Value::as_str) {
             Some(SOURCE) => Source::read(&value).map(Self::Source),
             Some(DESIRED) => Desired::read(&value).map(Self::Desired),
+            Some(RECEIPT) => Receipt::read(&value).map(Self::Receipt),
+            Some(DRIFT) => Drift::read(&value).map(Self::Drift),
+            Some(ENROLMENT) => Enrolment::read(&value).map(Self::Enrolment),
+            Some(REVOCATION) => Revocation::read(&value).map(Self::Revocation),
+            Some(TRUST) => TrustEntry::read(&value).map(Self::TrustEntry),
+            Some(OVERRIDE) => Override::read(&value).map(Self::Override),
+            Some(INFRASTRUCTURE) => Infrastructure::read(&value).map(Self::Infrastructure),
+            Some(REPRODUCTION) => Reproduction::read(&value).map(Self::Reproduction),
             other => Err(StatementError::Predicate(
                 other.unwrap_or_default().chars().take(120).collect(),
             )),
@@ -89,6 +146,48 @@ impl Statement {
         match self {
             Self::Source(source) => source.payload(),
             Self::Desired(desired) => desired.payload(),
+            Self::Receipt(this) => this.payload(),
+            Self::Drift(this) => this.payload(),
+            Self::Enrolment(this) => this.payload(),
+            Self::Revocation(this) => this.payload(),
+            Self::TrustEntry(this) => this.payload(),
+            Self::Override(this) => this.payload(),
+            Self::Infrastructure(this) => this.payload(),
+            Self::Reproduction(this) => this.payload(),
+        }
+    }
+
+    /// The predicate's type.
+    #[must_use]
+    pub const fn predicate_type(&self) -> &'static str {
+        match self {
+            Self::Source(_) => SOURCE,
+            Self::Desired(_) => DESIRED,
+            Self::Receipt(_) => RECEIPT,
+            Self::Drift(_) => DRIFT,
+            Self::Enrolment(_) => ENROLMENT,
+            Self::Revocation(_) => REVOCATION,
+            Self::TrustEntry(_) => TRUST,
+            Self::Override(_) => OVERRIDE,
+            Self::Infrastructure(_) => INFRASTRUCTURE,
+            Self::Reproduction(_) => REPRODUCTION,
+        }
+    }
+
+    /// The fleet that it is of.
+    #[must_use]
+    pub fn fleet(&self) -> &str {
+        match self {
+            Self::Source(this) => &this.fleet,
+            Self::Desired(this) => &this.fleet,
+            Self::Receipt(this) => &this.fleet,
+            Self::Drift(this) => &this.fleet,
+            Self::Enrolment(this) => &this.fleet,
+            Self::Revocation(this) => &this.fleet,
+            Self::TrustEntry(this) => &this.fleet,
+            Self::Override(this) => &this.fleet,
+            Self::Infrastructure(this) => &this.fleet,
+            Self::Reproduction(this) => &this.fleet,
         }
     }
 }

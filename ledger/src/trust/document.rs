@@ -11,6 +11,7 @@ use crate::json::{self, JsonError, Limits};
 use crate::key::{PublicKey, Sign, SignFault};
 use crate::limits::TRUST_ROOT_BYTES_MAX;
 use crate::name::{self, BadName};
+use crate::time::Time;
 
 /// The format's name.
 pub const FORMAT: &str = "https://countersign.dev/trust/v1";
@@ -42,6 +43,21 @@ pub struct TrustRoot {
     /// The log; none until it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogTrust>,
+    /// Whose cosignatures a checkpoint needs from level `witnessed` on; none without witnesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<WitnessTrust>,
+    /// The keys with which a hub says which clusters may speak, and which trust root is in effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agent_cas: Vec<RoleKey>,
+    /// The people's keys that sign overrides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overriders: Vec<NamedKey>,
+    /// The keys of second renderers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reproducers: Vec<NamedKey>,
+    /// The keys with which CI signs what it did to the infrastructure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ci: Vec<NamedKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,11 +87,22 @@ pub struct NamedKey {
 }
 
 /// A key that may seal.
+pub type SealerKey = RoleKey;
+
+/// A key of a role whose holder is a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SealerKey {
+pub struct RoleKey {
     /// The key.
     pub key: PublicKey,
+}
+
+/// Whose cosignatures a checkpoint needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessTrust {
+    /// A witness policy (C2SP `tlog-policy`): `witness`, `group` and `quorum` lines.
+    pub policy: String,
 }
 
 /// What the trust root says of a cluster.
@@ -88,24 +115,44 @@ pub struct ClusterTrust {
     pub level: Level,
 }
 
-/// A person whose commit signatures count.
+/// A person, or a forge, whose commit signatures count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
     /// The name, unique in the trust root.
     pub name: String,
-    /// Public keys: OpenSSH lines or armored OpenPGP keys.
-    pub keys: Vec<String>,
+    /// The keys.
+    pub keys: Vec<PersonKey>,
     /// Paths that the person may change; a path that ends in `/` is a folder, `/` is everything.
     pub paths: Vec<String>,
+    /// It is a forge: it signs merges and squashes that it makes, never a person's own commits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forge: bool,
+}
+
+/// A key that signs commits, and from when to when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PersonKey {
+    /// An OpenSSH line or an armored OpenPGP key.
+    pub key: String,
+    /// Not valid before this time; always, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_after: Option<Time>,
+    /// Not valid from this time on; never ends, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_before: Option<Time>,
 }
 
 /// The log that entries must stand in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogTrust {
-    /// The log's key in the text form of signed notes.
+    /// The log's key in the text form of signed notes; its name is `countersign.dev/fleet/<fleet>`.
     pub vkey: String,
+    /// Where its files are served, without a slash at the end; a hint for people and auditors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// How sure an agent must be before it applies a state; each level holds all that the ones before it do.
@@ -230,6 +277,11 @@ impl TrustRoot {
             hub_ca,
             people: Vec::new(),
             log: None,
+            witnesses: None,
+            agent_cas: Vec::new(),
+            overriders: Vec::new(),
+            reproducers: Vec::new(),
+            ci: Vec::new(),
         }
     }
 

@@ -10,7 +10,8 @@ mod root;
 mod succession;
 
 pub use document::{
-    ClusterTrust, Level, LogTrust, NamedKey, Person, RootRole, SealerKey, TrustRoot, TrustRootError,
+    ClusterTrust, Level, LogTrust, NamedKey, Person, PersonKey, RoleKey, RootRole, SealerKey,
+    TrustRoot, TrustRootError, WitnessTrust,
 };
 pub use root::VerifiedRoot;
 pub use succession::Roots;

@@ -153,6 +153,7 @@ fn content_that_can_not_be_is_refused() {
         ("a log without key", |d| {
             d.log = Some(LogTrust {
                 vkey: String::new(),
+                url: None,
             })
         }),
         ("a person without key", |d| {
@@ -160,6 +161,7 @@ fn content_that_can_not_be_is_refused() {
                 name: "ada".into(),
                 keys: vec![],
                 paths: vec![],
+                forge: false,
             })
         }),
     ];

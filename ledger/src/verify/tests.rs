@@ -187,6 +187,7 @@ fn a_trust_root_with_a_log_takes_no_head_without_proof() {
     let mut document = document(1, PROD);
     document.log = Some(LogTrust {
         vkey: "log.example+0123+AAAA".into(),
+        url: None,
     });
     assert_eq!(
         check(&known_by(&document), &chain(1)),

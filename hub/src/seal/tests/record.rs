@@ -193,6 +193,7 @@ async fn smuggle(store: &Store, entry: &[u8]) {
         number,
         previous: Some(Digest::of(&last)),
         staging: Digest::of(&staging),
+        checkpoint: None,
     };
     store
         .create(&Claim::path(number), claim.bytes().into())

@@ -18,6 +18,7 @@ fn from(generation: u64, cluster: &str) -> wire::HeadsRequest {
         } else {
             at(generation)
         },
+        tree_size: 0,
     }
 }
 
