@@ -8,10 +8,15 @@ use toml::{Table, Value};
 use super::Complaint;
 
 /// Each crate's folder, what it may depend on among ours, and where to move what it wanted from elsewhere.
-const ALLOWED: [(&str, &[&str], &str); 10] = [
+const ALLOWED: [(&str, &[&str], &str); 11] = [
     ("proto", &[], "proto knows no other crate"),
     ("ledger", &[], "move the pure part into ledger itself"),
     ("health", &[], "move the shared type to health"),
+    (
+        "witness",
+        &["ledger"],
+        "a witness knows logs alone: move the shared type to ledger",
+    ),
     (
         "fleet",
         &["proto", "ledger"],
@@ -19,7 +24,7 @@ const ALLOWED: [(&str, &[&str], &str); 10] = [
     ),
     (
         "agent",
-        &["proto", "ledger", "health"],
+        &["proto", "ledger", "health", "witness"],
         "move the shared type to ledger or proto",
     ),
     (
@@ -29,23 +34,27 @@ const ALLOWED: [(&str, &[&str], &str); 10] = [
     ),
     (
         "cli",
-        &["proto", "ledger", "fleet", "health"],
+        &["proto", "ledger", "fleet", "health", "witness"],
         "move the shared type to fleet, health, ledger or proto",
     ),
     (
         "tests",
-        &["proto", "ledger", "fleet", "health", "agent", "hub", "cli"],
+        &[
+            "proto", "ledger", "fleet", "health", "witness", "agent", "hub", "cli",
+        ],
         "move it to tests",
     ),
     (
         "fuzz",
-        &["proto", "ledger", "fleet", "health", "agent", "hub"],
+        &[
+            "proto", "ledger", "fleet", "health", "witness", "agent", "hub",
+        ],
         "move it to fuzz",
     ),
     (
         "xtask",
         &[
-            "proto", "ledger", "fleet", "health", "agent", "hub", "cli", "tests",
+            "proto", "ledger", "fleet", "health", "witness", "agent", "hub", "cli", "tests",
         ],
         "move it to xtask",
     ),
