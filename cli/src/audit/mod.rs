@@ -14,8 +14,12 @@
 
 pub mod entry;
 pub mod finding;
+#[cfg(test)]
+pub mod fixture;
+pub mod index;
 pub mod judge;
 pub mod keys;
 pub mod log;
+pub mod pass;
 pub mod source;
 pub mod tree;

@@ -132,6 +132,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn a_resumed_tree_goes_on_as_if_it_had_never_stopped(at in 0_u64..1_200, more in 0_u64..300) {
             let whole = grown(Tree::new(), 0, at + more);
