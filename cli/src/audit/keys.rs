@@ -78,12 +78,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys under a chain of roots, oldest first, with nothing read of the log.
-    pub fn new(roots: Vec<TrustRoot>) -> Self {
-        Self::resumed(roots, LogKeys::default())
-    }
-
-    /// The same, where the log was read up to some place.
+    /// The keys under a chain of roots, oldest first, where the log was read up to some place.
     pub fn resumed(roots: Vec<TrustRoot>, log: LogKeys) -> Self {
         Self {
             roots,
@@ -130,12 +125,6 @@ impl Keys {
     /// Receipt keys of a cluster, in log order.
     pub fn enrolled(&self, cluster: &str) -> &[Enrolled] {
         self.log.enrolled.get(cluster).map_or(&[], Vec::as_slice)
-    }
-
-    /// Clusters that were enrolled.
-    pub fn clusters(&self) -> impl Iterator<Item = (&str, &[Enrolled])> {
-        let all = self.log.enrolled.iter();
-        all.map(|(name, keys)| (name.as_str(), keys.as_slice()))
     }
 
     /// Where a key was revoked.

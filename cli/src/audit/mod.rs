@@ -12,6 +12,7 @@
 //!            └─► tree ─► the checkpoint's root
 //! ```
 
+pub mod content;
 pub mod entry;
 pub mod finding;
 #[cfg(test)]

@@ -77,8 +77,6 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Whether every hash was found as it must be.
     pub tree_holds: bool,
-    /// Whether the rebuilt tree has the checkpoint's root.
-    pub root_holds: bool,
     /// What the judge remembers at the end.
     pub counts: std::collections::BTreeMap<String, u64>,
 }
@@ -100,6 +98,10 @@ pub fn run(
     let mut pass = Pass::resume(log, trust, &had, way)?;
     let (before, since) = (had.size, had.note.clone());
     pass.since(&since);
+    if pass.damaged > 0 {
+        // Nothing can be built on entries that changed; the index keeps what it had, as evidence.
+        return Ok(pass.outcome(0, before, since, false));
+    }
     index.start()?;
     match pass.through(index) {
         Ok(()) => {}
@@ -345,15 +347,20 @@ impl<'p> Pass<'p> {
                 index.begin_anew()?;
             }
         }
-        Ok(Outcome {
-            read: self.tree.size() - before,
+        self.about = findings;
+        let read = self.tree.size() - before;
+        Ok(self.outcome(read, before, since, tree_holds))
+    }
+
+    fn outcome(self, read: u64, before: u64, since: String, tree_holds: bool) -> Outcome {
+        Outcome {
+            read,
             before,
             since,
-            findings,
-            root_holds,
+            findings: self.about,
             tree_holds,
-            counts: self.judge.state.counts.clone(),
-        })
+            counts: self.judge.state.counts,
+        }
     }
 
     /// What was read at an earlier audit must still be the beginning of the log.

@@ -231,7 +231,10 @@ impl Index {
             .connection
             .query_row(query, [name], |row| row.get(0))
             .optional()
-            .map_err(|e| self.fault(e))?;
+            .map_err(|error| match error {
+                rusqlite::Error::InvalidColumnType(..) => self.tampered(error),
+                error => self.fault(error),
+            })?;
         // What can't be read is another layout's.
         Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
     }

@@ -66,9 +66,4 @@ impl Judge {
         }
         found
     }
-
-    /// Newest time that a cluster said.
-    pub fn newest(&self) -> u64 {
-        self.state.newest
-    }
 }

@@ -40,23 +40,26 @@ impl Judge {
         }
         let (cluster, index) = (said.cluster.as_str(), entry.read.index);
         let state = (said.generation > 0).then(|| self.state_of(cluster, said.generation, around));
-        match state {
-            Some(Some(state))
-                if Some(state.digest) == said.desired && Some(state.manifest) == said.manifest =>
-            {
-                if said.kind == ReceiptKind::Sync && state.index >= said.checkpoint.size {
+        if let Some(state) = state {
+            let own = state.filter(|state| {
+                Some(state.digest) == said.desired && Some(state.manifest) == said.manifest
+            });
+            let (generation, size) = (said.generation, said.checkpoint.size);
+            let synced = said.kind == ReceiptKind::Sync;
+            match own {
+                None => {
+                    let why = format!("generation {generation} is another state, or none");
+                    out.find(index, Code::ReceiptStateUnknown, cluster, why);
+                }
+                Some(state) if synced && state.index >= size => {
+                    let at = state.index;
                     let why = format!(
-                        "generation {} is entry {}, the checkpoint had {} entries",
-                        said.generation, state.index, said.checkpoint.size
+                        "generation {generation} is entry {at}, the checkpoint had {size} entries"
                     );
                     out.find(index, Code::ReceiptBeforeLog, cluster, why);
                 }
+                Some(_) => {}
             }
-            Some(_) => {
-                let why = format!("generation {} is another state, or none", said.generation);
-                out.find(index, Code::ReceiptStateUnknown, cluster, why);
-            }
-            None => {}
         }
         self.checkpoint(index, said, around, out);
         self.levels(index, said, out);
