@@ -13,7 +13,7 @@ use countersign_ledger::manifest::{Content, Line};
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Roots;
 use countersign_ledger::verify::{
-    self, Checked, Known, Last, VerifiedManifest, VerifiedSections, VerifiedState,
+    self, Checked, Known, Link, VerifiedManifest, VerifiedSections, VerifiedState,
     VerifiedStatement,
 };
 
@@ -48,7 +48,8 @@ impl Chain {
     /// # Errors
     /// The [`Refusal`]; the chain then stands where it stood.
     pub fn follow<E: AsRef<[u8]>>(&mut self, batch: &Untrusted<Vec<E>>) -> Result<(), Refusal> {
-        let statement = verify::verify_chain(&self.known, &batch.0, &RingVerifier)?;
+        let links: Vec<Link<&[u8]>> = batch.0.iter().map(|e| Link::bare(e.as_ref())).collect();
+        let statement = verify::verify_chain(&self.known, &links, &[], None, &RingVerifier)?;
         self.known = self.known.after(&statement);
         if let Some(last) = batch.0.last() {
             self.envelope = last.as_ref().to_vec();
@@ -138,23 +139,8 @@ pub fn saved_statement(
     roots: Roots,
     envelope: &[u8],
 ) -> Result<VerifiedStatement, Refusal> {
-    use countersign_ledger::dsse::{Envelope, Limits};
-    use countersign_ledger::statement::Statement;
-    let parsed = Envelope::parse(envelope, &Limits::entry())?;
-    let Statement::Desired(desired) = Statement::parse(parsed.payload())? else {
-        return Err(Refusal::NotDesired);
-    };
-    let last = desired.previous.map(|previous| Last {
-        generation: desired.generation.saturating_sub(1),
-        envelope: previous,
-        trust_root: desired.trust_root,
-    });
-    let known = Known {
-        cluster: cluster.to_owned(),
-        roots,
-        last,
-    };
-    verify::verify_chain(&known, &[envelope], &RingVerifier)
+    let known = Known::new(cluster, roots, None);
+    verify::restored(&known, &Link::bare(envelope), None, &RingVerifier)
 }
 
 /// A verified state in the agent's own terms.

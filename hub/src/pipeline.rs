@@ -12,8 +12,10 @@
 //! newest.
 
 pub mod cluster;
+pub mod limits;
 pub mod permits;
 pub mod policies;
+pub mod shelf;
 pub mod sources;
 pub mod stage;
 pub mod status;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_fleet::carry::Previous;
+use countersign_fleet::carry::removal::Waiting;
 use countersign_fleet::load::DocumentCache;
 use countersign_fleet::tree::{GitStore, TreeFault};
 use countersign_ledger::Digest;
@@ -128,6 +131,8 @@ struct Known {
     previous: Previous,
     reports: BTreeMap<String, countersign_fleet::carry::AppReport>,
     recipient: Option<String>,
+    /// Apps that left and whose deletion waits for a permit.
+    waiting: Vec<Waiting>,
     /// A fault of the environment kept an app from moving: the next pass looks again.
     again: bool,
 }
@@ -172,7 +177,7 @@ impl Pipeline {
             );
         }
         let repeats = Repeats::start(Arc::clone(&parts.stage));
-        Ok(Self {
+        let pipeline = Self {
             parts,
             documents: Arc::default(),
             done: None,
@@ -182,7 +187,12 @@ impl Pipeline {
             store: None,
             repeats,
             renders_counted: 0,
-        })
+        };
+        // A crash may have come between sealing a rewrite and noting that its permit is used.
+        if let Some(last) = pipeline.parts.sealer.last_source()? {
+            pipeline.rewritten(&last.reference, &last.new).await;
+        }
+        Ok(pipeline)
     }
 
     /// Takes each newest commit through, and looks again when a person permits, a cluster reports or an agent registers.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use countersign_ledger::statement::PermitKind;
 use support::git::Repo;
 use support::hub::World;
 use support::until;
@@ -243,7 +244,7 @@ async fn a_commit_can_not_lower_its_own_checks_not_even_in_two_steps() {
     .await;
     repo.push(&[(path, &map("a", "forbidden"))]);
     until("seen", || world.sources().len() == 4).await;
-    let refused = hub.until_fleet_says("\"app\":\"policies\"").await;
+    let refused = hub.until_fleet_says("\"kind\":\"policies\"").await;
     assert_eq!(
         world.desired("metal-fra").len(),
         2,
@@ -262,6 +263,76 @@ async fn a_commit_can_not_lower_its_own_checks_not_even_in_two_steps() {
         world.objects("metal-fra")["a"]["data"]["value"],
         "forbidden"
     );
+    let permits = &world.desired("metal-fra")[2].permits;
+    assert_eq!(permits.len(), 1, "the statement says who let it be");
+    assert_eq!(
+        (permits[0].permit, permits[0].reason.as_str()),
+        (PermitKind::Policies, "no longer needed")
+    );
+    hub.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_above_the_limit_is_listed_with_the_permit_that_deletes() {
+    let repo = Repo::new();
+    let app = "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata: {name: big}\nspec:\n  onRemoval: delete\n  source: {path: apps/big}\n";
+    let own = ("clusters/metal-fra/a.yaml", map("a", "1"));
+    let own = (own.0, own.1.as_str());
+    repo.push(&[
+        own,
+        ("clusters/big.yaml", app),
+        ("apps/big/maps.yaml", &maps(60)),
+    ]);
+    let world = World::new(&repo.path(), &[("metal-fra", "prod")]);
+    let hub = world.start().await;
+    until("sealed", || world.lines("metal-fra").len() == 61).await;
+    repo.push(&[own]);
+    let fleet = hub.until_fleet_says("REMOVAL_NEEDS_PERMIT").await;
+    assert!(world.lines("metal-fra").contains(&"?m00 big".to_owned()));
+    let needed = &fleet["permitsNeeded"][0];
+    assert_eq!(needed["cluster"], "metal-fra");
+    let body = serde_json::json!({ "permit": needed["permit"], "reason": "it is not played" });
+    assert!((200..300).contains(&hub.post("/api/v1/permits", &body).await));
+    until("deleted", || {
+        world.lines("metal-fra").contains(&"-m00 big".to_owned())
+    })
+    .await;
+    hub.until_fleet_says("\"permitsNeeded\":[]").await;
+    hub.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permit_for_a_rewrite_is_used_once_also_across_a_restart() {
+    let repo = Repo::new();
+    let path = "clusters/metal-fra/a.yaml";
+    let main = "refs/heads/main";
+    let first = repo.push(&[(path, &map("a", "1"))]);
+    let world = World::new(&repo.path(), &[("metal-fra", "prod")]);
+    let hub = world.start().await;
+    until("sealed", || world.desired("metal-fra").len() == 1).await;
+    let aside = repo.commit(&[], &[(path, &map("a", "aside"))]);
+    repo.set(main, aside);
+    hub.until_fleet_says("FORCE_PUSH").await;
+    let permit =
+        serde_json::json!({"kind": "rewrite", "reference": main, "commit": aside.to_string()});
+    let body = serde_json::json!({"permit": permit, "reason": "history cleaned"});
+    assert!((200..300).contains(&hub.post("/api/v1/permits", &body).await));
+    until("permitted", || world.desired("metal-fra").len() == 2).await;
+    let second = repo.push(&[(path, &map("a", "2"))]);
+    until("on top of it", || world.desired("metal-fra").len() == 3).await;
+    hub.until_processed(&second.to_string()).await;
+    hub.end().await;
+
+    let hub = world.start().await;
+    hub.until_processed(&second.to_string()).await;
+    let permits = hub.get("/api/v1/permits").await;
+    assert_eq!(permits["permits"][0]["used"], true, "{permits:#}");
+    // Back to where the permit once let it go: that needs another word.
+    repo.set(main, aside);
+    hub.until_fleet_says("FORCE_PUSH").await;
+    assert_eq!(world.desired("metal-fra").len(), 3);
+    repo.set(main, first);
+    assert_eq!(world.desired("metal-fra").len(), 3);
     hub.end().await;
 }
 

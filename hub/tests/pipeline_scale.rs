@@ -118,3 +118,36 @@ async fn of_a_thousand_apps_a_commit_renders_the_readers_of_what_it_changes() {
     );
     hub.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_an_unchanged_fleet_of_a_thousand_apps_renders_nothing() {
+    let repo = Repo::new();
+    let mut now = files();
+    let commit = push(&repo, &now);
+    let world = World::new(&repo.path(), &[("one", "prod")]);
+    let hub = world.start().await;
+    hub.until_processed(&commit).await;
+    const RENDERS: &str = "countersign_hub_renders_total ";
+    // What was rendered twice is kept.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while world.renders_kept() < APPS as u64 + 1 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} are kept",
+            world.renders_kept()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    hub.end().await;
+
+    let hub = world.start().await;
+    hub.until_processed(&commit).await;
+    assert_eq!(metric(&hub, RENDERS).await, 0, "all of it was known");
+    assert_eq!(world.desired("one").len(), 1, "no new state");
+    now.insert("base/shared/a.yaml".to_owned(), map("shared", "2"));
+    let commit = push(&repo, &now);
+    hub.until_processed(&commit).await;
+    assert_eq!(metric(&hub, RENDERS).await, 3, "three apps read that file");
+    assert_eq!(world.objects("one")["app0-shared"]["data"]["value"], "2");
+    hub.end().await;
+}

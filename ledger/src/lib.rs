@@ -6,8 +6,10 @@
 
 pub mod bundle;
 pub mod claim;
+pub mod commit;
 pub mod digest;
 pub mod dsse;
+pub mod fork;
 pub mod identity;
 pub mod json;
 pub mod key;

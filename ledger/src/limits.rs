@@ -40,6 +40,12 @@ pub const CLAIM_BYTES_MAX: usize = 8_192;
 pub const BUNDLE_ENTRIES_MAX: usize = 16_384;
 /// Permits that one statement carries.
 pub const PERMITS_MAX: usize = 8;
+/// Seconds after which a quorum's newest cosignature is too old: three times the five minutes in which the log is cosigned anew.
+pub const CHECKPOINT_STALE_SECONDS: u64 = 15 * 60;
+/// Seconds by which a witness's clock may be ahead of ours.
+pub const CHECKPOINT_SKEW_SECONDS_MAX: u64 = 5 * 60;
+/// Bytes of a fork file: two notes of the largest size, in base64.
+pub const FORK_BYTES_MAX: usize = 2 << 20;
 /// Field managers that one drift record names.
 pub const DRIFT_MANAGERS_MAX: usize = 8;
 /// Paths that one drift record names; more are in its samples.

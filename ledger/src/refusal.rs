@@ -1,6 +1,7 @@
 //! Why a check said no. A refusal is final for what came; nothing is tried again with the same bytes.
 
 use crate::digest::Digest;
+use crate::fork::Fork;
 use crate::trust::Level;
 
 /// A check said no. One variant a cause, with its data.
@@ -76,8 +77,170 @@ pub enum Refusal {
     /// The trust root lists a log, so a head needs a proof that it is in the log.
     #[error("the trust root lists a log, and no proof came that the statement is in it")]
     LogProofMissing,
-    /// The cluster's level asks for checks that this version can not make.
-    #[error("the cluster asks for level {level}, which can not be checked here")]
+    /// The trust root lists no log.
+    #[error("a checkpoint came, but the trust root lists no log")]
+    NoLog,
+    /// The bytes are no checkpoint.
+    #[error("the checkpoint is malformed: {problem}")]
+    CheckpointMalformed {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A signature that the checkpoint needs is missing or wrong.
+    #[error("the checkpoint is not signed as it must be: {problem}")]
+    LogSignatureInvalid {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A checkpoint of another log.
+    #[error("the checkpoint is of log {got:?}, this fleet's is {want:?}")]
+    WrongLog {
+        /// This fleet's.
+        want: String,
+        /// The checkpoint's.
+        got: String,
+    },
+    /// Fewer witnesses cosigned the checkpoint than the trust root asks for.
+    #[error("the checkpoint is not cosigned by a quorum of witnesses")]
+    WitnessQuorumMissing,
+    /// The quorum cosigned the checkpoint too long ago.
+    #[error("the checkpoint was cosigned at {time}, too long before {now}")]
+    CheckpointStale {
+        /// When, in seconds since 1970.
+        time: u64,
+        /// The time here.
+        now: u64,
+    },
+    /// The quorum cosigned the checkpoint at a time that has not come.
+    #[error("the checkpoint was cosigned at {time}, here it is {now}")]
+    CheckpointFromFuture {
+        /// When, in seconds since 1970.
+        time: u64,
+        /// The time here.
+        now: u64,
+    },
+    /// The log has fewer entries than it had.
+    #[error("the log had {had} entries, and now shows {got}")]
+    LogRolledBack {
+        /// Entries that it had.
+        had: u64,
+        /// Entries that it shows.
+        got: u64,
+        /// Both checkpoints.
+        evidence: Box<Fork>,
+    },
+    /// The log shows another history than it did.
+    #[error("the log with {got} entries does not continue the one with {had} that was seen here")]
+    LogForked {
+        /// Entries that were seen.
+        had: u64,
+        /// Entries that it shows.
+        got: u64,
+        /// Both checkpoints.
+        evidence: Box<Fork>,
+    },
+    /// No proof of the right form came that the log continues what was seen.
+    #[error("no proof came that the log with {got} entries continues the one with {had}")]
+    ConsistencyUnproven {
+        /// Entries that were seen.
+        had: u64,
+        /// Entries that it shows.
+        got: u64,
+        /// Both checkpoints.
+        evidence: Box<Fork>,
+    },
+    /// The proof does not show that the exact bytes stand in the log.
+    #[error("the entry is not at index {index} of the log with {size} entries: {problem}")]
+    NotInLog {
+        /// The place that was named.
+        index: u64,
+        /// Entries in the log.
+        size: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A statement that stands in the log before the one that it follows.
+    #[error("the statement stands at index {index}, the one before it at {before}")]
+    LogOrder {
+        /// Its place.
+        index: u64,
+        /// The place of the one before.
+        before: u64,
+    },
+    /// The source entry that a statement names did not come.
+    #[error("the source entry {leaf} did not come")]
+    SourceMissing {
+        /// Its leaf hash.
+        leaf: Digest,
+    },
+    /// The source entry is not what the statement says.
+    #[error("the source entry {leaf} {problem}")]
+    SourceMismatch {
+        /// Its leaf hash.
+        leaf: Digest,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A key signed after the trust root that dropped it was in the log.
+    #[error(
+        "the entry at index {index} is signed by a key that trust root {version}, in effect from index {since}, does not list"
+    )]
+    KeyRevoked {
+        /// Place of the entry.
+        index: u64,
+        /// Version of the root in effect there.
+        version: u64,
+        /// Place of the entry that put it in effect.
+        since: u64,
+    },
+    /// A key signed before a trust root that lists it was in the log.
+    #[error(
+        "the entry at index {index} is signed by a key that no trust root in effect there lists"
+    )]
+    KeyNotYet {
+        /// Place of the entry.
+        index: u64,
+    },
+    /// The entries that say when trust roots took effect do not fit the trust roots.
+    #[error("the entry of trust root {version} {problem}")]
+    TrustEntryMismatch {
+        /// The version that it names.
+        version: u64,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// No person whom the trust root allows stands behind the commits.
+    #[error("{problem}")]
+    AuthorRefused {
+        /// The stable name of the cause.
+        code: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No second renderer has said what it found.
+    #[error("no second renderer has rendered generation {generation}")]
+    ReproductionMissing {
+        /// The generation.
+        generation: u64,
+    },
+    /// An entry of a second renderer that is not about this state.
+    #[error("the second renderer's entry {problem}")]
+    ReproductionMismatch {
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A second renderer rendered something else.
+    #[error("a second renderer got {got} for generation {generation}, the manifest has {want}")]
+    ReproductionDisagrees {
+        /// The generation.
+        generation: u64,
+        /// Render digest of the manifest.
+        want: Digest,
+        /// The second renderer's.
+        got: Digest,
+    },
+    /// The cluster's level asks for checks that were not made.
+    #[error("the cluster asks for level {level}, and not all of its checks were made")]
     LevelNotMet {
         /// The level.
         level: Level,
@@ -205,6 +368,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Two checkpoints that contradict each other, where that is the cause: an alarm, and what is kept of it.
+    #[must_use]
+    pub fn evidence(&self) -> Option<&Fork> {
+        match self {
+            Self::LogRolledBack { evidence, .. }
+            | Self::LogForked { evidence, .. }
+            | Self::ConsistencyUnproven { evidence, .. } => Some(evidence),
+            _ => None,
+        }
+    }
+
     /// The stable name of the cause.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -217,6 +391,27 @@ impl Refusal {
             Self::TrustRootUnknown { .. } => "TRUST_ROOT_UNKNOWN",
             Self::TrustRootReplayed { .. } => "TRUST_ROOT_REPLAYED",
             Self::LogProofMissing => "LOG_PROOF_MISSING",
+            Self::NoLog => "NO_LOG",
+            Self::CheckpointMalformed { .. } => "CHECKPOINT_MALFORMED",
+            Self::LogSignatureInvalid { .. } => "LOG_SIGNATURE_INVALID",
+            Self::WrongLog { .. } => "WRONG_LOG",
+            Self::WitnessQuorumMissing => "WITNESS_QUORUM_MISSING",
+            Self::CheckpointStale { .. } => "CHECKPOINT_STALE",
+            Self::CheckpointFromFuture { .. } => "CHECKPOINT_FROM_FUTURE",
+            Self::LogRolledBack { .. } => "LOG_ROLLED_BACK",
+            Self::LogForked { .. } => "LOG_FORKED",
+            Self::ConsistencyUnproven { .. } => "CONSISTENCY_UNPROVEN",
+            Self::NotInLog { .. } => "NOT_IN_LOG",
+            Self::LogOrder { .. } => "LOG_ORDER",
+            Self::SourceMissing { .. } => "SOURCE_MISSING",
+            Self::SourceMismatch { .. } => "SOURCE_MISMATCH",
+            Self::KeyRevoked { .. } => "KEY_REVOKED",
+            Self::KeyNotYet { .. } => "KEY_NOT_YET",
+            Self::TrustEntryMismatch { .. } => "TRUST_ENTRY_MISMATCH",
+            Self::AuthorRefused { code, .. } => code,
+            Self::ReproductionMissing { .. } => "REPRODUCTION_MISSING",
+            Self::ReproductionMismatch { .. } => "REPRODUCTION_MISMATCH",
+            Self::ReproductionDisagrees { .. } => "REPRODUCTION_DISAGREES",
             Self::LevelNotMet { .. } => "LEVEL_NOT_MET",
             Self::EnvelopeMalformed(_) => "ENVELOPE_MALFORMED",
             Self::PayloadType { .. } => "PAYLOAD_TYPE",

@@ -15,7 +15,7 @@ use countersign_ledger::trust::{
     ClusterTrust, Level, NamedKey, Person, PersonKey, RootRole, Roots, SealerKey, TrustRoot,
     VerifiedRoot,
 };
-use countersign_ledger::verify::{self, Known};
+use countersign_ledger::verify::{self, Known, Link};
 use countersign_ledger::{Digest, ObjectId, bundle};
 use serde_json::{Value, json};
 
@@ -269,16 +269,12 @@ fn claims_staging_objects_and_secrets_have_their_golden_bytes() {
 fn an_agent_takes_the_golden_state() {
     let root = trust().sign(&[&key(1), &key(3)]).unwrap();
     let roots = Roots::new(VerifiedRoot::parse(root.bytes(), &RingVerifier).unwrap());
-    let known = Known {
-        cluster: "metal-fra".into(),
-        roots,
-        last: None,
-    };
+    let known = Known::new("metal-fra", roots, None);
     let first = seal(&desired(1, None).payload().unwrap());
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let file = |name: &str| std::fs::read(golden.join(name)).unwrap();
-    let chain = [first.bytes().to_vec(), file("desired.envelope.json")];
-    let statement = verify::verify_chain(&known, &chain, &RingVerifier).unwrap();
+    let chain = [first.bytes().to_vec(), file("desired.envelope.json")].map(Link::bare);
+    let statement = verify::verify_chain(&known, &chain, &[], None, &RingVerifier).unwrap();
     let blobs = [file("manifest.section.jsonl"), file("manifest.apps.json")];
     let find = |digest: &Digest| blobs.iter().find(|blob| Digest::of(blob) == *digest);
     let manifest = verify::assemble(statement, &file("manifest.sections.json"), find).unwrap();

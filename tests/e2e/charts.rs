@@ -4,8 +4,9 @@
 //! Reads the golden renders `manifests/<chart>/golden/<case>.yaml`, one for each `ci/<case>-values.yaml`.
 //!
 //! `render.rs` compares them with what our renderer makes of the charts, `live.rs` applies them to a real API server,
-//! `process.rs` runs the real programs as the charts say.
+//! `process.rs` and `hub.rs` run the real agent and hub as the charts say.
 
+mod hub;
 mod live;
 mod process;
 mod render;
@@ -340,6 +341,21 @@ fn every_value_is_described_and_closed_by_the_schema() {
             }
         }
     }
+}
+
+/// What the values say where nothing is said is what the agent itself does.
+#[test]
+fn the_agents_guard_rails_have_the_same_defaults_in_the_chart() {
+    use countersign_agent::plan::rails::{DELETES_MAX, DENIED};
+    let values: Value = serde_saphyr::from_str(
+        &std::fs::read_to_string(root().join("manifests/countersign-agent/values.yaml")).unwrap(),
+    )
+    .unwrap();
+    let rails = &values["rails"];
+    assert_eq!(list(&rails["allowKinds"]), ["*"]);
+    assert_eq!(list(&rails["denyKinds"]).join(","), DENIED);
+    assert_eq!(list(&rails["allowNamespaces"]), Vec::<&str>::new());
+    assert_eq!(rails["maxDeletesPerState"].to_string(), DELETES_MAX);
 }
 
 /// One instruction of a Dockerfile: its word and the rest, continued lines joined.

@@ -201,6 +201,17 @@ pub(crate) async fn seen(operator: &Operator, commit: &str) {
 
 /// Posts a push event as `forge` does; returns the answer's status.
 pub(crate) async fn post(hub: &Hub, forge: Forge, body: &str, secret: &str, delivery: &str) -> u16 {
+    post_to(&hub.agents_url(), forge, body, secret, delivery).await
+}
+
+/// [`post`] to the hub at this address.
+pub(crate) async fn post_to(
+    hub: &str,
+    forge: Forge,
+    body: &str,
+    secret: &str,
+    delivery: &str,
+) -> u16 {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
     let signature: String = ring::hmac::sign(&key, body.as_bytes())
         .as_ref()
@@ -238,7 +249,7 @@ pub(crate) async fn post(hub: &Hub, forge: Forge, body: &str, secret: &str, deli
         .build()
         .unwrap();
     let mut request = client
-        .post(format!("{}/webhooks/{route}", hub.agents_url()))
+        .post(format!("{hub}/webhooks/{route}"))
         .header("Content-Type", "application/json")
         .body(body.to_owned());
     for (name, value) in headers {

@@ -16,11 +16,12 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod request;
-#[cfg(test)]
-pub(crate) mod sample;
 pub mod serve;
 pub mod state;
 pub mod witness;
+
+#[cfg(test)]
+mod tests;
 
 pub use clock::Clock;
 pub use decide::{Decision, Offer, Refusal, Tree, consider};

@@ -204,10 +204,6 @@ impl Puller {
     }
 
     fn known(&self) -> Known {
-        Known {
-            cluster: self.cluster.clone(),
-            roots: self.roots.clone(),
-            last: self.last,
-        }
+        Known::new(&self.cluster, self.roots.clone(), self.last)
     }
 }

@@ -99,11 +99,7 @@ impl Fleet {
     }
 
     fn chain(&self) -> Chain {
-        Chain::new(Known {
-            cluster: "a".into(),
-            roots: self.roots.clone(),
-            last: None,
-        })
+        Chain::new(Known::new("a", self.roots.clone(), None))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use countersign_fleet::mistake::{Mistake, Place, Problem};
 use countersign_fleet::model::Fleet;
+use countersign_fleet::source::unpinned::unpinned;
 use countersign_health::rules::{Rules, from_json};
 use serde_json::{Value, json};
 
@@ -34,7 +35,9 @@ pub struct LintArgs {
 /// Runs the command.
 pub fn run(args: &LintArgs) -> Result<(), Failure> {
     let local = Local::open(&args.fleet.repo, args.revision.as_deref())?;
-    let mut mistakes = local.mistakes;
+    let mut mistakes =
+        unpinned(&local.tree, &local.fleet).map_err(|fault| Failure::Fault(fault.to_string()))?;
+    mistakes.extend(local.mistakes);
     mistakes.extend(expressions(&local.fleet));
     mistakes.sort();
     let out = &mut std::io::stdout();
@@ -168,6 +171,34 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn a_chart_that_a_chart_needs_and_nobody_pinned_is_a_mistake_with_its_place() {
+        let dir = repository(
+            "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata: {name: a}\nspec:\n  source: {path: charts/a}\n",
+        );
+        let chart = dir.path().join("charts/a");
+        std::fs::create_dir_all(&chart).unwrap();
+        let needs = "name: a\nversion: 1.0.0\ndependencies:\n- name: redis\n  version: 1.2.7\n  repository: https://charts.example.org\n";
+        std::fs::write(chart.join("Chart.yaml"), needs).unwrap();
+        assert_eq!(lint(&dir).0, Err(1));
+        let said = || {
+            let local = Local::open(dir.path(), None).unwrap();
+            text(&unpinned(&local.tree, &local.fleet).unwrap())
+        };
+        assert_eq!(
+            said(),
+            "charts/a/Chart.yaml:4: dependencies[0]: chart redis 1.2.7 of https://charts.example.org is not pinned in countersign.lock; run `countersign lock`\n"
+        );
+        let broken = needs.replace("https://charts.example.org", "\"@bitnami\"");
+        std::fs::write(chart.join("Chart.yaml"), broken).unwrap();
+        assert!(
+            said().starts_with("charts/a/Chart.yaml:4: dependencies[0].repository: must be a URL")
+        );
+        std::fs::create_dir_all(chart.join("charts/redis")).unwrap();
+        std::fs::write(chart.join("Chart.yaml"), needs).unwrap();
+        assert_eq!(said(), "", "what lies in the chart needs no pin");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::output::{Form, Style, Table, safe, write, write_value};
 Examples:
   countersign permit deletion cart --manifest sha256:9f86d08… --reason 'shop closes'
   countersign permit rewrite refs/heads/main 4b825dc642cb6eb9a060e54bf8d69288fbee4904 --reason 'history cleaned'
+  countersign permit policies --set sha256:2c26b46… --reason 'jobs need no limits any more'
   countersign permit list
 
 `countersign status` names what waits for a permit, and the digest or commit to give.
@@ -58,6 +59,20 @@ Example:
         #[command(flatten)]
         hub: HubArgs,
     },
+    /// Allow to judge by a set of admission policies that lacks or changes one that was in force.
+    #[command(after_help = "\
+Example:
+  countersign permit policies --set sha256:2c26b46… --reason 'jobs need no limits any more'")]
+    Policies {
+        /// Digest of the whole set: the permit counts for it alone.
+        #[arg(long, value_name = "DIGEST")]
+        set: String,
+        /// Why; stands in the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        hub: HubArgs,
+    },
     /// List the permits that were given.
     #[command(after_help = "\
 Example:
@@ -80,13 +95,9 @@ pub fn run(args: &PermitArgs, color: bool) -> Result<(), Failure> {
             reason,
             hub,
         } => {
-            let manifest = manifest
-                .strip_prefix("sha256:")
-                .unwrap_or(manifest)
-                .to_ascii_lowercase();
             let permit = PermitKind::Deletion {
                 app: app.clone(),
-                manifest,
+                manifest: digest(manifest),
             };
             give(hub, permit, reason)
         }
@@ -102,6 +113,9 @@ pub fn run(args: &PermitArgs, color: bool) -> Result<(), Failure> {
             };
             give(hub, permit, reason)
         }
+        What::Policies { set, reason, hub } => {
+            give(hub, PermitKind::Policies { set: digest(set) }, reason)
+        }
         What::List { output, hub } => {
             let permits: Permits = wait(Hub::from_args(hub)?.get("/api/v1/permits"))?;
             let mut out = std::io::stdout();
@@ -111,6 +125,13 @@ pub fn run(args: &PermitArgs, color: bool) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// As the hub names it, however a person wrote it.
+fn digest(text: &str) -> String {
+    text.strip_prefix("sha256:")
+        .unwrap_or(text)
+        .to_ascii_lowercase()
 }
 
 fn give(hub: &HubArgs, permit: PermitKind, reason: &str) -> Result<(), Failure> {
@@ -130,7 +151,10 @@ fn table(permits: &Permits) -> Table {
         table.row([
             plain(permit.time.to_string()),
             plain(permit.by.clone()),
-            plain(words(&permit.permit)),
+            plain(match permit.used {
+                true => format!("{} (used)", words(&permit.permit)),
+                false => words(&permit.permit),
+            }),
             plain(permit.reason.clone()),
             (permit.id.chars().take(12).collect(), Style::Dim),
         ]);
@@ -145,5 +169,6 @@ pub fn words(permit: &PermitKind) -> String {
             format!("deletion {app} --manifest sha256:{manifest}")
         }
         PermitKind::Rewrite { reference, commit } => format!("rewrite {reference} {commit}"),
+        PermitKind::Policies { set } => format!("policies --set sha256:{set}"),
     }
 }

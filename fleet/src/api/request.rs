@@ -69,6 +69,12 @@ pub enum PermitKind {
         /// The commit that is allowed, hex.
         commit: String,
     },
+    /// To judge by a set of admission policies that lacks or changes one that was in force.
+    #[serde(rename_all = "camelCase")]
+    Policies {
+        /// Digest of the whole set, hex.
+        set: String,
+    },
 }
 
 /// Body of `POST /api/v1/permits`.
@@ -96,6 +102,9 @@ pub struct Permit {
     /// When, by the hub's clock.
     #[schemars(with = "String")]
     pub time: Timestamp,
+    /// It was for one act, which is done: it allows nothing more. Only rewrites are used up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used: bool,
 }
 
 /// `GET /api/v1/permits`, oldest first.

@@ -2,6 +2,7 @@ use countersign_ledger::manifest::Manifest;
 use proptest::prelude::*;
 
 use super::*;
+use crate::permit::deletion_digest;
 
 fn id(name: &str) -> ObjectId {
     ObjectId {
@@ -196,6 +197,16 @@ fn a_removed_app_that_asked_for_it_is_deleted_within_the_limits() {
     let next = world.step("2", &[]);
     assert_eq!(shown(&next)[0], "-a small@2");
     assert_eq!(shown(&next)[1], "?m00 big@2 REMOVAL_NEEDS_PERMIT");
+    // What waits says what to permit, and that permit deletes it.
+    let waiting = removal::waiting("c", &next.lines);
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].app.as_str(), waiting[0].objects), ("big", 51));
+    let permit = ("big".to_owned(), waiting[0].digest);
+    world.permits.insert(permit.clone());
+    let deleted = world.step("3", &[]);
+    assert_eq!(shown(&deleted)[1], "-m00 big@3");
+    assert_eq!(deleted.permits, [permit]);
+    assert_eq!(removal::waiting("c", &deleted.lines), []);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use countersign_ledger::identity::ObjectId;
 
 use super::Fresh;
 use super::reads::Reads;
+use super::shelf::{self, Shelf, Shelved};
 use super::standing::Standing;
 use crate::failure::AppFailure;
 use crate::model::{App, Fleet};
@@ -82,6 +83,19 @@ struct Inner {
     standing: HashMap<String, Arc<Standing>>,
 }
 
+impl Inner {
+    fn enter(&mut self, key: Key, entry: Entry) {
+        if self.traced.len() >= REQUESTS_KEPT {
+            self.traced.clear();
+        }
+        let entries = self.traced.entry(key).or_default();
+        if entries.len() >= ENTRIES_KEPT {
+            entries.remove(0);
+        }
+        entries.push(entry);
+    }
+}
+
 /// The objects that were made of a set, and with what.
 #[derive(Debug)]
 struct Made {
@@ -133,9 +147,19 @@ pub struct RenderCache {
     renders: Arc<AtomicU64>,
     files: Arc<AtomicU64>,
     ids: Arc<AtomicU64>,
+    shelf: Option<Arc<dyn Shelf>>,
 }
 
 impl RenderCache {
+    /// One that also finds what an earlier process put on the shelf.
+    #[must_use]
+    pub fn with_shelf(shelf: Arc<dyn Shelf>) -> Self {
+        Self {
+            shelf: Some(shelf),
+            ..Self::default()
+        }
+    }
+
     /// Requests sent to the renderer so far.
     pub fn renders(&self) -> u64 {
         self.renders.load(Ordering::Relaxed)
@@ -182,6 +206,7 @@ impl RenderCache {
         tree: &str,
         change: Option<&Change>,
     ) -> Result<Option<(Known, Arc<Reads>)>, FilesFault> {
+        self.take_traced(key);
         let mut inner = self.lock();
         let Some(entries) = inner.traced.get_mut(&key) else {
             return Ok(None);
@@ -228,21 +253,16 @@ impl RenderCache {
                 (failure.trace, Known::Failure(Box::new(known)))
             }
         };
-        let mut inner = self.lock();
-        if inner.traced.len() >= REQUESTS_KEPT {
-            inner.traced.clear();
-        }
-        let entries = inner.traced.entry(key).or_default();
-        if entries.len() >= ENTRIES_KEPT {
-            entries.remove(0);
-        }
         let reads = Arc::new(Reads::of(&trace));
-        entries.push(Entry {
-            trace,
-            reads: Arc::clone(&reads),
-            tree: tree.to_owned(),
-            known: known.clone(),
-        });
+        self.lock().enter(
+            key,
+            Entry {
+                trace,
+                reads: Arc::clone(&reads),
+                tree: tree.to_owned(),
+                known: known.clone(),
+            },
+        );
         let result = match known {
             Known::Set(set) => Ok(set),
             Known::Failure(failure) => Err(*failure),
@@ -251,22 +271,104 @@ impl RenderCache {
     }
 
     /// Which of these plain files nobody has parsed yet.
-    pub(super) fn missing(&self, files: &[(String, String)]) -> Vec<(String, String)> {
-        let inner = self.lock();
-        files
-            .iter()
-            .filter(|file| !inner.files.contains_key(*file))
-            .cloned()
-            .collect()
+    pub(super) fn missing(
+        &self,
+        renderer: &str,
+        files: &[(String, String)],
+    ) -> Vec<(String, String)> {
+        let mut missing: Vec<(String, String)> = {
+            let inner = self.lock();
+            files
+                .iter()
+                .filter(|file| !inner.files.contains_key(*file))
+                .cloned()
+                .collect()
+        };
+        if let Some(shelf) = &self.shelf {
+            missing.retain(|file| {
+                let entry = shelf.get(&shelf::file_key(renderer, file));
+                let Some(shelved) = entry.and_then(|entry| shelf::decode(&entry)) else {
+                    return true;
+                };
+                let mut inner = self.lock();
+                let room = inner.files.len() < FILES_KEPT;
+                if room {
+                    inner.files.insert(file.clone(), Arc::new(shelved.objects));
+                }
+                !room
+            });
+        }
+        missing
+    }
+
+    /// Finds what an earlier process knew of a request, if this one knows nothing.
+    fn take_traced(&self, key: Key) {
+        let Some(shelf) = &self.shelf else { return };
+        if self.lock().traced.contains_key(&key) {
+            return;
+        }
+        let entry = shelf.get(&shelf::traced_key(&key));
+        if let Some(shelved) = entry.and_then(|entry| shelf::decode(&entry)) {
+            let set = self.set(
+                vec![Arc::new(shelved.objects)],
+                shelved.warnings,
+                Vec::new(),
+            );
+            let entry = Entry {
+                reads: Arc::new(Reads::of(&shelved.trace)),
+                trace: shelved.trace,
+                // It holds in no tree until its trace was compared with it.
+                tree: String::new(),
+                known: Known::Set(set),
+            };
+            self.lock().enter(key, entry);
+        }
+    }
+
+    /// Puts on the shelf what `again` knows: a second render gave it that was equal to the first. May block.
+    pub(super) fn shelve(&self, again: &Self, renderer: &str) {
+        let Some(shelf) = &self.shelf else { return };
+        let inner = again.lock();
+        let files = inner.files.iter().map(|(file, objects)| {
+            let shelved = Shelved {
+                trace: Trace::default(),
+                warnings: Vec::new(),
+                objects: objects.to_vec(),
+            };
+            (shelf::file_key(renderer, file), shelved)
+        });
+        let traced = inner.traced.iter().filter_map(|(key, entries)| {
+            let entry = entries.last()?;
+            let Known::Set(set) = &entry.known else {
+                return None;
+            };
+            let shelved = Shelved {
+                trace: entry.trace.clone(),
+                warnings: set.warnings.clone(),
+                objects: set.objects().cloned().collect(),
+            };
+            Some((shelf::traced_key(key), shelved))
+        });
+        let entries: Vec<(Digest, Vec<u8>)> = files
+            .chain(traced)
+            .filter_map(|(key, shelved)| Some((key, shelf::encode(&shelved)?)))
+            .collect();
+        drop(inner);
+        if !entries.is_empty() {
+            shelf.put(entries);
+        }
     }
 
     /// Remembers what was missing and gives all of it.
+    ///
+    /// # Errors
+    /// A fault if a file was forgotten meanwhile, since too many are in use; never less than all of it.
     pub(super) fn plain(
         &self,
         files: &[(String, String)],
         missing: &[(String, String)],
         rendered: Option<Fresh>,
-    ) -> Arc<RenderedSet> {
+    ) -> Result<Arc<RenderedSet>, AppFailure> {
         let mut warnings = Vec::new();
         let mut workers = Vec::new();
         let mut by_file: BTreeMap<String, Vec<RenderedObject>> = BTreeMap::new();
@@ -295,18 +397,23 @@ impl RenderCache {
         if missing.is_empty()
             && let Some(set) = inner.plain.get(&name)
         {
-            return Arc::clone(set);
+            return Ok(Arc::clone(set));
         }
         let parts = files
             .iter()
-            .filter_map(|file| inner.files.get(file).cloned())
-            .collect();
+            .map(|file| inner.files.get(file).cloned())
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| {
+                let why =
+                    format!("more than {FILES_KEPT} plain files are in use; it is tried again");
+                AppFailure::new("RENDER_UNAVAILABLE", why).as_fault()
+            })?;
         let set = self.set(parts, warnings, workers);
         if inner.plain.len() >= REQUESTS_KEPT {
             inner.plain.clear();
         }
         inner.plain.insert(name, Arc::clone(&set));
-        set
+        Ok(set)
     }
 
     /// The objects of a set. Made anew is only what has changed since last time: all of it if what they are made with

@@ -22,6 +22,7 @@ use crate::tree::SharedTree;
 pub mod cache;
 mod prepare;
 mod reads;
+mod shelf;
 mod standing;
 mod workers;
 
@@ -30,6 +31,7 @@ use cache::{Known, RenderedSet, is_passing};
 pub use prepare::Sources;
 use prepare::{Prepared, Work};
 use reads::Reads;
+pub use shelf::Shelf;
 use standing::{Recorder, Standing};
 
 /// Renders asked for at once; the workers queue what they can't take.
@@ -167,7 +169,7 @@ pub fn touched<R: Renderer, S>(
 }
 
 /// Renders an app a second time, with nothing known and in another process, and compares (DECISIONS 13): before a
-/// deletion is sealed, and after every other new render.
+/// deletion is sealed, and after every other new render. What came out equal is kept for the next process.
 ///
 /// # Errors
 /// `NONDETERMINISTIC` if other objects came out; else why nothing did.
@@ -197,6 +199,7 @@ pub async fn confirm<R: Renderer, S: Sources>(
     // The kinds that other apps define are part of the input.
     let kinds = &first.kinds;
     let sets = round.run(vec![first.app.clone()], kinds).await;
+    let known = round.cache.clone();
     let second = finish_all(round.cache, fleet, cluster, Kinds::clone(kinds), sets).await;
     let Some(second) = second.first() else {
         return Err(AppFailure::new("RENDER_UNAVAILABLE", "was not rendered again").as_fault());
@@ -210,6 +213,11 @@ pub async fn confirm<R: Renderer, S: Sources>(
         let why =
             "two renders of the same input differ; the app is not signed until its files change";
         return Err(AppFailure::new("NONDETERMINISTIC", why));
+    }
+    let (cache, renderer) = (desired.cache.clone(), desired.renderer.version());
+    let shelved = tokio::task::spawn_blocking(move || cache.shelve(&known, &renderer));
+    if shelved.await.is_err() {
+        tracing::warn!(app = first.app, "its render is not kept for the next start");
     }
     Ok(())
 }
@@ -424,8 +432,8 @@ impl<R: Renderer, S: Sources> Round<'_, R, S> {
                 };
                 let fresh = !missing.is_empty();
                 let set = rendered
-                    .map(|rendered| cache.plain(&files, &missing, rendered))
-                    .map_err(|failure| AppFailure::from(&failure));
+                    .map_err(|failure| AppFailure::from(&failure))
+                    .and_then(|rendered| cache.plain(&files, &missing, rendered));
                 outcome(set, fresh, None)
             }
             Work::Traced {

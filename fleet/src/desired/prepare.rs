@@ -16,6 +16,7 @@ use crate::source::dependency;
 use crate::source::lock::{
     ChartPin, LOCK_FILE, Lock, LockedArtifact, LockedChart, LockedDependency, LockedRepository,
 };
+use crate::source::unpinned::not_pinned;
 use crate::template::{fill, fill_map};
 use crate::tree::overlay::OverlayTree;
 use crate::tree::{SharedTree, Stat, TreeFault, TreeFiles};
@@ -237,10 +238,7 @@ impl Look<'_> {
         field: &str,
     ) -> Result<(String, ChartPin), AppFailure> {
         let Some(pin) = self.lock.dependency(needed) else {
-            let why = format!(
-                "chart {} {} of {} is not pinned in {LOCK_FILE}; run `countersign lock`",
-                needed.chart, needed.version, needed.repository
-            );
+            let why = not_pinned(needed);
             let mut failure = AppFailure::new("LOCK_MISMATCH", why).at(file, line);
             failure.field = field.to_owned();
             return Err(failure);
@@ -343,7 +341,7 @@ impl Look<'_> {
     }
 
     fn plain(&self, tree: &SharedTree, files: Vec<(String, String)>) -> Prepared {
-        let missing = self.cache.missing(&files);
+        let missing = self.cache.missing(&self.versions.renderer, &files);
         let request = (!missing.is_empty()).then(|| {
             self.request(How::Plain {
                 files: missing.iter().map(|(path, _)| path.clone()).collect(),

@@ -67,6 +67,11 @@ impl Trace {
             .map(|((query, path), seen)| (*query, path.as_str(), seen))
     }
 
+    /// Paths that took part in reaching another.
+    pub fn links(&self) -> impl Iterator<Item = &str> {
+        self.inner.links.iter().map(String::as_str)
+    }
+
     /// Number of questions.
     pub fn len(&self) -> usize {
         self.inner.seen.len()

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod oci;
 pub mod range;
 pub mod resolve;
+pub mod unpinned;
 pub mod web;
 
 #[cfg(test)]

@@ -14,9 +14,8 @@ use super::lock::{ChartPin, Lock, LockedArtifact, LockedDependency, LockedReposi
 use super::oci::{self, Visit};
 use super::web::Web;
 use crate::document::GitSource;
-use crate::model::{App, Fleet, Render, Source};
+use crate::model::{App, Fleet, Source};
 use crate::path::RepoPath;
-use crate::template::fill;
 use crate::tree::{SharedTree, TreeFault};
 use crate::yaml;
 
@@ -159,7 +158,7 @@ impl<W: Web, G: GitRefs> Resolver<'_, W, G> {
                 let Some(pin) = self.repository(source, &at, anew).await else {
                     return Ok(());
                 };
-                if !may_be_chart(app) {
+                if !super::unpinned::may_be_chart(app) {
                     return Ok(());
                 }
                 match self.fetcher.git().tree(&pin).await {
@@ -171,23 +170,11 @@ impl<W: Web, G: GitRefs> Resolver<'_, W, G> {
                     Err(error) => self.problem(&at, &error),
                 }
             }
-            Source::Path(path) if may_be_chart(app) => {
-                let clusters = request.fleet.clusters.values();
-                let here = clusters.filter(|cluster| {
-                    request
-                        .fleet
-                        .apps_on(cluster)
-                        .any(|one| one.name == app.name)
-                });
-                // What can't be filled in is the render's to say.
-                let folders: BTreeSet<RepoPath> = here
-                    .filter_map(|cluster| RepoPath::parse(&fill(path, cluster).ok()?).ok())
-                    .collect();
-                for folder in folders {
+            Source::Path(_) => {
+                for folder in super::unpinned::folders(request.fleet, app) {
                     self.folder(request.tree, &folder, None, anew).await?;
                 }
             }
-            Source::Path(_) => {}
         }
         Ok(())
     }
@@ -388,10 +375,6 @@ fn chart_invalid(message: String) -> SourceError {
         message,
         fault: false,
     }
-}
-
-fn may_be_chart(app: &App) -> bool {
-    matches!(app.render, Render::Auto | Render::Helm { .. })
 }
 
 /// The line of a field of the App's document.

@@ -177,6 +177,8 @@ pub struct Judges {
     pub in_force: PolicyFiles,
     /// The digest of the set that waits for a permit, if any.
     pub permit_needed: Option<Digest>,
+    /// The digest of the set that is in force by a permit from this commit on, if any.
+    pub permit_used: Option<Digest>,
 }
 
 /// Decides what judges a commit that holds `wanted` while `in_force` was in force. `permitted` says whether a person
@@ -191,6 +193,7 @@ pub fn judges(
         sets: vec![set.clone()],
         in_force: set,
         permit_needed: None,
+        permit_used: None,
     };
     let Some(before) = in_force else {
         return one(wanted);
@@ -200,7 +203,10 @@ pub fn judges(
     }
     let name = Digest::of(&wanted.bytes());
     if permitted(&name) {
-        return one(wanted);
+        return Judges {
+            permit_used: Some(name),
+            ..one(wanted)
+        };
     }
     // New files count at once and from then on; files that were changed or removed judge as they were, too.
     let mut in_force = before;
@@ -214,6 +220,7 @@ pub fn judges(
         sets: vec![in_force.clone(), wanted],
         in_force,
         permit_needed: Some(name),
+        permit_used: None,
     }
 }
 

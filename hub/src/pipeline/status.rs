@@ -2,9 +2,10 @@
 
 use countersign_fleet::api;
 use countersign_fleet::carry::AppReport;
+use countersign_fleet::carry::removal::Waiting;
 use countersign_fleet::failure::AppFailure;
 
-use crate::pipeline::{Pipeline, permits, view};
+use crate::pipeline::{Pipeline, view};
 use crate::serve::FleetStatus;
 use crate::track::tracker::{Moved, TrackState};
 
@@ -37,6 +38,14 @@ impl Pipeline {
                 );
             }
         }
+        for (cluster, known) in &self.clusters {
+            needed.extend(
+                known
+                    .waiting
+                    .iter()
+                    .map(|waiting| removal(cluster, waiting)),
+            );
+        }
         let mut mistakes = view::notices(track);
         if let Some(done) = &self.done {
             mistakes.extend(
@@ -46,7 +55,7 @@ impl Pipeline {
             );
             mistakes.extend(self.refused_clusters(&done.fleet));
             needed.extend(done.policy_permit.map(|digest| api::PermitNeeded {
-                permit: api::PermitKind::Deletion { app: permits::POLICIES.into(), manifest: digest.to_string() },
+                permit: api::PermitKind::Policies { set: digest.to_string() },
                 cluster: String::new(),
                 message: "the commit removes or changes admission policies; until that is permitted the ones before judge too".into(),
             }));
@@ -126,4 +135,19 @@ fn permit_needed(app: &str, cluster: &str, failure: &AppFailure) -> Option<api::
         cluster: cluster.to_owned(),
         message: failure.message.clone(),
     })
+}
+
+/// An app that left and asked that its objects go with it.
+fn removal(cluster: &str, waiting: &Waiting) -> api::PermitNeeded {
+    api::PermitNeeded {
+        permit: api::PermitKind::Deletion {
+            app: waiting.app.clone(),
+            manifest: waiting.digest.to_string(),
+        },
+        cluster: cluster.to_owned(),
+        message: format!(
+            "REMOVAL_NEEDS_PERMIT: the app is gone and {} objects that it left wait to be deleted",
+            waiting.objects
+        ),
+    }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use countersign_fleet::carry::Previous;
+use countersign_fleet::carry::{Previous, removal};
 use countersign_fleet::desired::Change;
 use countersign_fleet::load;
 use countersign_fleet::mistake::Mistake;
 use countersign_fleet::model::{Cluster, Fleet};
 use countersign_fleet::tree::{GitStore, SharedTree, changes::changes};
-use countersign_ledger::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::statement::{Source, Verdict};
 use jiff::Timestamp;
@@ -139,11 +138,7 @@ impl Pipeline {
             None => self.policies_before().await,
         };
         let documents = Arc::clone(&self.documents);
-        let permitted: BTreeSet<Digest> = permits::deletions(given)
-            .into_iter()
-            .filter(|(name, _)| name == permits::POLICIES)
-            .map(|(_, digest)| digest)
-            .collect();
+        let permitted = permits::policies(given);
         let sets_before = self.done.as_ref().map(|done| done.judges.clone());
         let open = self.store.clone();
         let read = move || -> Result<(Read, GitStore), PipelineError> {
@@ -337,7 +332,14 @@ impl Pipeline {
                 renderer: self.parts.stage.version(),
                 admission: outcome.admission.clone(),
                 ring: cluster.ring.clone().unwrap_or_default(),
-                permits: permits::used(given, &outcome.carried.permits, &spent),
+                permits: permits::used(
+                    given,
+                    &permits::Used {
+                        deletions: &outcome.carried.permits,
+                        rewrites: &spent,
+                        policies: read.judges.permit_used,
+                    },
+                ),
             });
         }
         let last = self.parts.sealer.last_source()?;
@@ -350,6 +352,10 @@ impl Pipeline {
         };
         let batch = self.parts.sealer.seal(source, states).await?;
         self.parts.track.forget_spent(&spent);
+        for permit in &spent {
+            self.rewritten(&permit.name.to_string(), &permit.commit.to_string())
+                .await;
+        }
         for sealed in batch.sealed {
             let cluster = sealed.head.desired.cluster.clone();
             tracing::info!(
@@ -362,6 +368,15 @@ impl Pipeline {
             self.parts.state.publish(&cluster, head);
         }
         Ok(())
+    }
+
+    /// A rewrite is sealed: its permits allow nothing more.
+    pub(super) async fn rewritten(&self, reference: &str, commit: &str) {
+        let permits = self.parts.state.permits();
+        if let Err(fault) = permits.used_by(reference, commit, Timestamp::now()).await {
+            // The next start finds that this commit was sealed and tries again.
+            tracing::warn!(%fault, %commit, "it is not kept that the permit of this rewrite is used");
+        }
     }
 
     fn has_head(&self, cluster: &str) -> bool {
@@ -426,6 +441,7 @@ impl Pipeline {
                 .values()
                 .filter_map(|report| report.kept.as_ref())
                 .any(|failure| failure.fault);
+            let waiting = removal::waiting(&next.cluster, &carried.lines);
             let previous = Previous {
                 lines: carried.lines,
                 apps: carried.apps,
@@ -437,6 +453,7 @@ impl Pipeline {
                     previous,
                     reports: carried.reports,
                     recipient: next.recipient,
+                    waiting,
                     again,
                 },
             );

@@ -1,5 +1,6 @@
 //! Rendering and admission by worker processes: [`Stage`] over [`countersign_fleet::desired`].
 
+use std::path::Path;
 use std::sync::Arc;
 
 use countersign_fleet::admit::{self, Candidate, PolicySet, Verdict};
@@ -12,10 +13,12 @@ use countersign_fleet::object::Object;
 use countersign_fleet::render::{
     Code, Config, Files, Launcher, RenderFailure, RenderRequest, Rendered, Trace, WorkerId, Workers,
 };
+use countersign_ledger::Digest;
 use futures::future::BoxFuture;
 
 use crate::config;
 use crate::pipeline::policies::PolicyFiles;
+use crate::pipeline::shelf::RenderShelf;
 use crate::pipeline::sources;
 use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
 use crate::pipeline::verdicts::Verdicts;
@@ -240,11 +243,32 @@ pub async fn start(
         ..Config::new(&config.program, launcher)
     };
     let workers = Workers::start(pool).await?;
+    let (program, data) = (config.program.clone(), options.data.clone());
+    let cache = tokio::task::spawn_blocking(move || kept(&program, &data))
+        .await
+        .unwrap_or_default();
     Ok(Arc::new(Rendering::new(Desired {
         renderer: Pool(workers),
         sources,
-        cache: RenderCache::default(),
+        cache,
     })))
+}
+
+/// What an earlier process rendered, with this very program; without it everything is rendered anew. Blocking.
+fn kept(program: &Path, data: &Path) -> RenderCache {
+    let open = || -> Result<RenderShelf, Box<dyn std::error::Error>> {
+        let maker = Digest::of(&std::fs::read(program)?).to_string();
+        let maker = Digest::of(format!("{} {maker}", env!("CARGO_PKG_VERSION")).as_bytes());
+        std::fs::create_dir_all(data)?;
+        Ok(RenderShelf::open(&data.join("renders.db"), &maker)?)
+    };
+    match open() {
+        Ok(shelf) => RenderCache::with_shelf(Arc::new(shelf)),
+        Err(error) => {
+            tracing::warn!(%error, "renders are not kept for the next start");
+            RenderCache::default()
+        }
+    }
 }
 
 /// This program with its hidden subcommand `sandbox`.

@@ -107,7 +107,7 @@ impl FileSigner {
             });
         }
         let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
+        if is_open_to_others(mode) {
             return Err(KeyFileError::Mode {
                 path: path.to_owned(),
                 mode,
@@ -163,6 +163,12 @@ impl Signer for FileSigner {
     }
 }
 
+/// Whether more than its owner may use a file of this mode. 0440 passes: no umask makes it, a Secret that is mounted for
+/// the pod's group has it, and its owner can't be the pod's user.
+pub(crate) const fn is_open_to_others(mode: u32) -> bool {
+    mode & 0o077 != 0 && mode & 0o7777 != 0o440
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -199,7 +205,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sealer-prod.key");
         FileSigner::open(&path, Missing::Create).unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601, 0o660, 0o666] {
+        for mode in [0o640, 0o604, 0o620, 0o601, 0o660, 0o666, 0o444, 0o550] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let refused = FileSigner::open(&path, Missing::Refuse).unwrap_err();
             assert!(
@@ -207,6 +213,9 @@ mod tests {
                 "{refused}"
             );
         }
+        // What a mounted Secret has: its owner is another one, and the group is the pod's own.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440)).unwrap();
+        FileSigner::open(&path, Missing::Refuse).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
         assert!(FileSigner::open(&path, Missing::Refuse).is_ok());
     }

@@ -13,7 +13,7 @@ use countersign_ledger::statement::{Admission, Source, Verdict};
 use countersign_ledger::trust::{
     ClusterTrust, Level, NamedKey, RootRole, Roots, SealerKey, TrustRoot, VerifiedRoot,
 };
-use countersign_ledger::verify::{self, Known};
+use countersign_ledger::verify::{self, Known, Link};
 use countersign_ledger::{Digest, ObjectId};
 use futures::future::BoxFuture;
 
@@ -157,13 +157,14 @@ fn state(cluster: &str, contents: &[u64]) -> Unsealed {
 
 /// Takes all that was sealed for `cluster` as its agent would, from nothing to the head.
 async fn check_as_agent(sealer: &Sealer, cluster: &str) -> verify::VerifiedState {
-    let known = Known {
-        cluster: cluster.into(),
-        roots: roots(),
-        last: None,
-    };
-    let chain = sealer.chain(cluster, 0, 256).unwrap();
-    let statement = verify::verify_chain(&known, &chain, &RingVerifier).unwrap();
+    let known = Known::new(cluster, roots(), None);
+    let chain: Vec<Link<_>> = sealer
+        .chain(cluster, 0, 256)
+        .unwrap()
+        .into_iter()
+        .map(Link::bare)
+        .collect();
+    let statement = verify::verify_chain(&known, &chain, &[], None, &RingVerifier).unwrap();
     let mut blobs = BTreeMap::new();
     let manifest = sealer
         .manifest(&statement.desired().manifest)

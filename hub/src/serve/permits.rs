@@ -2,8 +2,12 @@
 //!
 //! The pipeline asks for them when a change needs one; a statement's `permits` names the digest. Giving the same permit
 //! twice keeps both records; each counts as long as what it allows is exactly what is asked for.
+//!
+//! A rewrite is one act: once a commit that it allowed is sealed, `permits-used/<sha256>.json` says so, and it allows
+//! nothing more. That record is written after sealing; a crash between the two is made good at the next start by
+//! [`Permits::used_by`] with the commit that was sealed last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -29,6 +33,15 @@ struct Stored {
 }
 
 const FORMAT: &str = "https://countersign.dev/permit/v1";
+/// Folder of the records that say which permits are used up.
+const USED: &str = "permits-used";
+
+/// What used a permit up.
+#[derive(Debug, Serialize)]
+struct Used<'a> {
+    commit: &'a str,
+    time: Timestamp,
+}
 
 /// Why a permit is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +52,12 @@ pub enum BadPermit {
     /// A digest has 64 hex digits.
     #[error("manifest must be 64 hex digits, is {got:?}")]
     BadManifest {
+        /// As given.
+        got: String,
+    },
+    /// A set of policies is named by its digest.
+    #[error("set must be 64 hex digits, is {got:?}")]
+    BadSet {
         /// As given.
         got: String,
     },
@@ -86,6 +105,14 @@ pub fn parse(mut request: PermitRequest) -> Result<PermitRequest, BadPermit> {
                 });
             }
         }
+        PermitKind::Policies { set } => {
+            if let Some(rest) = set.strip_prefix("sha256:") {
+                *set = rest.to_owned();
+            }
+            if set.len() != 64 || !digits(set) {
+                return Err(BadPermit::BadSet { got: set.clone() });
+            }
+        }
         PermitKind::Rewrite { reference, commit } => {
             if !reference.starts_with("refs/")
                 || reference.len() > 1024
@@ -129,6 +156,21 @@ impl Permits {
 
     /// Reads what other replicas wrote since.
     pub async fn refresh(&self) -> Result<(), RecordFault> {
+        let used: BTreeSet<String> = self
+            .records
+            .list(USED)
+            .await?
+            .into_iter()
+            .filter_map(|path| {
+                Some(
+                    path.strip_prefix(USED)?
+                        .strip_prefix('/')?
+                        .strip_suffix(".json")?
+                        .to_owned(),
+                )
+            })
+            .collect();
+        self.mark_used(&used);
         for path in self.records.list("permits").await? {
             let known = |id: &str| {
                 self.known
@@ -156,10 +198,56 @@ impl Permits {
                 && stored.fleet == self.fleet
                 && stored.format == FORMAT
             {
-                self.remember(permit(id, stored));
+                let used = used.contains(&id);
+                self.remember(Permit {
+                    used,
+                    ..permit(id, stored)
+                });
             }
         }
         Ok(())
+    }
+
+    /// The rewrite to `commit` that these permits allowed is sealed: they allow nothing more, after a restart either.
+    ///
+    /// # Errors
+    /// [`RecordFault`]; then they count as used for as long as this process runs.
+    pub async fn used_by(
+        &self,
+        reference: &str,
+        commit: &str,
+        now: Timestamp,
+    ) -> Result<(), RecordFault> {
+        let spent: BTreeSet<String> = self
+            .all()
+            .iter()
+            .filter(|permit| {
+                !permit.used
+                    && matches!(&permit.permit, PermitKind::Rewrite { reference: name, commit: to }
+                        if name == reference && to == commit)
+            })
+            .map(|permit| permit.id.clone())
+            .collect();
+        self.mark_used(&spent);
+        for id in spent {
+            let record = Used { commit, time: now };
+            self.records
+                .create(&format!("{USED}/{id}.json"), &record)
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn mark_used(&self, ids: &BTreeSet<String>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            if let Some(permit) = known.get_mut(id).filter(|permit| !permit.used) {
+                *permit = Arc::new(Permit {
+                    used: true,
+                    ..(**permit).clone()
+                });
+            }
+        }
     }
 
     /// Stores a permit.
@@ -208,7 +296,7 @@ impl Permits {
     pub fn find(&self, wanted: &PermitKind) -> Option<Arc<Permit>> {
         self.all()
             .into_iter()
-            .find(|permit| permit.permit == *wanted)
+            .find(|permit| permit.permit == *wanted && !permit.used)
     }
 
     /// Changes with each new permit, so that the pipeline can look again.
@@ -234,6 +322,7 @@ fn permit(id: String, stored: Stored) -> Permit {
         reason: stored.reason,
         by: stored.by,
         time: stored.time,
+        used: false,
     }
 }
 
@@ -317,6 +406,41 @@ mod tests {
         assert_eq!(again.find(&deletion(&"cd".repeat(32)).permit), None);
         let other_fleet = Permits::load("other", store).await.unwrap();
         assert!(other_fleet.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_permit_of_a_rewrite_is_used_once_and_that_survives_a_restart() {
+        let store = Records::new(Arc::new(object_store::memory::InMemory::new()));
+        let permits = Permits::load("acme", store.clone()).await.unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let rewrite = |commit: &str| PermitRequest {
+            permit: PermitKind::Rewrite {
+                reference: "refs/heads/main".into(),
+                commit: commit.repeat(40),
+            },
+            reason: "history cleaned".into(),
+        };
+        for (request, by) in [
+            (rewrite("1"), "a"),
+            (rewrite("1"), "b"),
+            (rewrite("2"), "a"),
+        ] {
+            permits.give(request, by, now).await.unwrap();
+        }
+        permits
+            .used_by("refs/heads/main", &"1".repeat(40), now)
+            .await
+            .unwrap();
+        permits
+            .used_by("refs/heads/other", &"2".repeat(40), now)
+            .await
+            .unwrap();
+        for permits in [permits, Permits::load("acme", store).await.unwrap()] {
+            assert_eq!(permits.find(&rewrite("1").permit), None);
+            assert!(permits.find(&rewrite("2").permit).is_some());
+            let used: Vec<bool> = permits.all().iter().map(|permit| permit.used).collect();
+            assert_eq!(used.iter().filter(|used| **used).count(), 2, "{used:?}");
+        }
     }
 
     #[tokio::test]

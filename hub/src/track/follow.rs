@@ -144,6 +144,10 @@ impl Follower {
         {
             let outcome = outcome.clone();
             self.close();
+            // Nothing has moved, so that nobody waits.
+            if let Err(trouble) = self.mirror.compact_if_needed() {
+                tracing::warn!(%trouble, "the mirror is not packed");
+            }
             return outcome.map(|()| None);
         }
         let outcome = match self.follow(object, permits) {

@@ -35,6 +35,11 @@ impl Default for FetchLimits {
     }
 }
 
+/// Loose objects of a mirror before they are packed. Git packs at 6,700; a mirror is read by id, which loose files serve
+/// as well, so that it may wait.
+pub const LOOSE_OBJECTS_MAX: usize = 20_000;
+/// Packs of a mirror before they become one: each look-up may ask all of them.
+pub const PACKS_MAX: usize = 16;
 /// Commits walked to find out whether a ref moved forward; a longer distance needs a permit like a rewrite.
 pub const COMMITS_WALKED_MAX: usize = 200_000;
 /// Bytes of a raw commit; commits are signed and stored, so one of a megabyte is an attack.

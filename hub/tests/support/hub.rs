@@ -128,6 +128,17 @@ impl World {
         }
     }
 
+    /// Renders that a next start finds.
+    pub fn renders_kept(&self) -> u64 {
+        let path = self.folder.path().join("renders.db");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = rusqlite::Connection::open_with_flags(path, flags).unwrap();
+        let count = connection.query_row("SELECT count(*) FROM render", [], |row| {
+            row.get::<_, i64>(0)
+        });
+        u64::try_from(count.unwrap()).unwrap()
+    }
+
     fn store(&self, path: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join("store").join(path)).unwrap()
     }

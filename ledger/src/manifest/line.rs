@@ -116,6 +116,20 @@ enum Wire {
     },
 }
 
+impl ObjectLine {
+    /// Writes the canonical JSON of a Secret without what is new with each encryption.
+    pub(super) fn write_secret(&self, commitment: &Commitment, out: &mut Vec<u8>) {
+        text(out, "{\"app\":", &self.app);
+        text(out, ",\"commit\":", &self.commit);
+        raw(out, ",\"commitment\":\"", &commitment.to_string());
+        out.push(b'"');
+        identity(out, &self.id);
+        raw(out, ",\"line\":", "\"object\"");
+        raw(out, ",\"wave\":", &self.wave.to_string());
+        out.push(b'}');
+    }
+}
+
 impl Line {
     /// The identity.
     #[must_use]

@@ -5,10 +5,12 @@
 
 mod apps;
 mod line;
+mod render;
 mod section;
 
 pub use apps::{AppEntry, Apps};
 pub use line::{Content, Line, ObjectLine, OrphanLine, TombstoneLine};
+pub use render::render_digest;
 pub use section::{FORMAT, Prefix, Section, SectionList, SectionRef, diff_sections};
 
 use std::collections::BTreeSet;
@@ -126,6 +128,18 @@ impl Manifest {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&self.list_bytes)
+    }
+
+    /// What a second renderer can reproduce of it, see [`render_digest`].
+    #[must_use]
+    pub fn render_digest(&self) -> Digest {
+        let lines: Vec<Line> = self
+            .sections
+            .iter()
+            .flat_map(Section::lines)
+            .cloned()
+            .collect();
+        render_digest(&lines)
     }
 
     /// The section list.

@@ -56,9 +56,9 @@ pub struct Admission {
 pub struct Permit {
     /// What is permitted.
     pub permit: PermitKind,
-    /// Of what: an app (deletion) or a ref (rewrite).
+    /// Of what: an app (deletion), a ref (rewrite), or the folder of the admission policies (policies).
     pub subject: String,
-    /// Exactly what: the manifest digest (deletion) or the commit (rewrite).
+    /// Exactly what: the manifest digest (deletion), the commit (rewrite), or the digest of the set (policies).
     pub object: String,
     /// Who gave it.
     pub by: String,
@@ -74,6 +74,8 @@ pub enum PermitKind {
     Deletion,
     /// A ref that moved to anything but a descendant.
     Rewrite,
+    /// A set of admission policies that lacks or changes one that was in force.
+    Policies,
 }
 
 #[derive(Serialize, Deserialize)]

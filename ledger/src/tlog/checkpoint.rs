@@ -101,3 +101,86 @@ impl Checkpoint {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    #[test]
+    fn the_specifications_checkpoint_is_read_and_written() {
+        let checkpoint = Checkpoint::parse(TEXT).unwrap();
+        assert_eq!(checkpoint.origin, "example.com/behind-the-sofa");
+        assert_eq!(checkpoint.size, 20_852_163);
+        assert_eq!(checkpoint.text(), TEXT);
+    }
+
+    #[test]
+    fn extension_lines_are_refused_unless_a_foreign_log_is_read() {
+        let more = format!("{TEXT}more\nlines\n");
+        assert_eq!(Checkpoint::parse(&more), Err(CheckpointError::Extension));
+        assert_eq!(
+            Checkpoint::parse_with(&more, Extensions::Ignore),
+            Checkpoint::parse(TEXT)
+        );
+        for empty in [format!("{TEXT}\n"), format!("{TEXT}more\n\n")] {
+            assert_eq!(
+                Checkpoint::parse_with(&empty, Extensions::Ignore),
+                Err(CheckpointError::EmptyExtension)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_refused() {
+        use CheckpointError::{EmptyRoot, Lines, Origin, Root, Size};
+        let root = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=";
+        for (text, error) in [
+            (String::new(), Lines),
+            ("\n".to_owned(), Lines),
+            ("a\n1\n".to_owned(), Lines),
+            (format!("a\n1\n{root}"), Lines),
+            (format!("\n1\n{root}\n"), Origin),
+            (format!("a\tb\n1\n{root}\n"), Origin),
+            (format!("a\n\n{root}\n"), Size),
+            (format!("a\n01\n{root}\n"), Size),
+            (format!("a\n+1\n{root}\n"), Size),
+            (format!("a\n-1\n{root}\n"), Size),
+            (format!("a\n1 \n{root}\n"), Size),
+            (format!("a\n9223372036854775808\n{root}\n"), Size),
+            (format!("a\n1\n{}\n", &root[..43]), Root),
+            (format!("a\n1\n{}\n", root.replace("I=", "J=")), Root),
+            ("a\n1\nAAAA\n".to_owned(), Root),
+            (format!("a\n1\n {root}\n"), Root),
+            (
+                format!("a\n0\n{root}\n"),
+                EmptyRoot {
+                    got: text::hash(root).unwrap(),
+                },
+            ),
+        ] {
+            assert_eq!(Checkpoint::parse(&text), Err(error), "{text:?}");
+        }
+        assert!(Checkpoint::parse("a\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n").is_ok());
+        assert!(Checkpoint::parse(&format!("a\n9223372036854775807\n{root}\n")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(origin in "[^\\pC]{1,20}", size in 1..=i64::MAX.cast_unsigned(), root in any::<[u8; 32]>()) {
+            let checkpoint = Checkpoint { origin, size, root: Digest::from_bytes(root) };
+            prop_assert_eq!(Checkpoint::parse(&checkpoint.text()), Ok(checkpoint));
+        }
+
+        #[test]
+        fn what_is_read_is_written_the_same(text in "[a-z]{0,3}\n[0-9]{0,3}\n[A-Za-z0-9+/]{42}[A-Z]=\n") {
+            if let Ok(checkpoint) = Checkpoint::parse(&text) {
+                prop_assert_eq!(checkpoint.text(), text);
+            }
+        }
+    }
+}

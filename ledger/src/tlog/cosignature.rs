@@ -43,3 +43,58 @@ pub fn verify(key: &PublicKey, text: &str, bytes: &[u8], verifier: &dyn Verify) 
         .verify(key, &message(time, text), signature)
         .then_some(time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{FileKey, RingVerifier};
+
+    const TEXT: &str =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    #[test]
+    fn the_message_is_that_of_the_specification() {
+        assert_eq!(
+            message(1_679_315_147, TEXT),
+            format!("cosignature/v1\ntime 1679315147\n{TEXT}").into_bytes()
+        );
+    }
+
+    #[test]
+    fn a_cosignature_is_of_its_key_its_text_and_its_time() {
+        let key = FileKey::from_seed(&[3; 32]).unwrap();
+        let signature = sign("witness.example/w1", &key, 1_679_315_147, TEXT).unwrap();
+        let public = key.public();
+        let check = |text: &str, bytes: &[u8]| verify(&public, text, bytes, &RingVerifier);
+        assert_eq!(check(TEXT, &signature.bytes), Some(1_679_315_147));
+        assert_eq!(check("other\n", &signature.bytes), None);
+        assert_eq!(check(TEXT, &signature.bytes[..71]), None);
+        assert_eq!(
+            check(TEXT, &[signature.bytes.as_slice(), &[0]].concat()),
+            None
+        );
+        assert_eq!(check(TEXT, &[]), None);
+        let other = FileKey::from_seed(&[4; 32]).unwrap().public();
+        assert_eq!(verify(&other, TEXT, &signature.bytes, &RingVerifier), None);
+        // A log's own signature over the text is no cosignature.
+        let plain = key.sign(TEXT.as_bytes()).unwrap();
+        assert_eq!(
+            check(TEXT, &[0_u64.to_be_bytes().as_slice(), &plain].concat()),
+            None
+        );
+    }
+
+    #[test]
+    fn no_time_is_past_2_to_the_63() {
+        let key = FileKey::from_seed(&[3; 32]).unwrap();
+        let last = i64::MAX.cast_unsigned();
+        assert!(sign("w", &key, last, TEXT).is_ok());
+        assert_eq!(
+            sign("w", &key, last + 1, TEXT),
+            Err(NoteSignError::Time { time: last + 1 })
+        );
+        let mut bytes = (last + 1).to_be_bytes().to_vec();
+        bytes.extend(key.sign(&message(last + 1, TEXT)).unwrap());
+        assert_eq!(verify(&key.public(), TEXT, &bytes, &RingVerifier), None);
+    }
+}

@@ -149,9 +149,11 @@ impl Iterator for Files {
             self.ready.push_back(File::Bundle(bundle));
             let mut index = self.next;
             for level in 0..=TILE_LEVEL_MAX {
-                self.ready
-                    .extend(TileId::at(level, index, self.size).map(File::Tile));
-                if index % 256 != 255 {
+                let Some(tile) = TileId::at(level, index, self.size) else {
+                    break;
+                };
+                self.ready.push_back(File::Tile(tile));
+                if !tile.is_full() || index % 256 != 255 {
                     break;
                 }
                 index /= 256;

@@ -21,7 +21,8 @@ pub const EMPTY_ROOT: Digest = Digest::from_bytes([
     0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ]);
 
-/// Hashes in a proof at most: a tree of 2^64 leaves is 64 nodes high.
+/// Hashes in a proof at most: a tree of less than 2^63 leaves, as checkpoints have, is 63 nodes high, and a proof of
+/// consistency has one hash more.
 pub const PROOF_HASHES_MAX: usize = 64;
 
 /// The hash of a node above `left` and `right`: SHA-256 of a one byte and both.

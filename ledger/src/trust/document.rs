@@ -12,11 +12,19 @@ use crate::key::{PublicKey, Sign, SignFault};
 use crate::limits::TRUST_ROOT_BYTES_MAX;
 use crate::name::{self, BadName};
 use crate::time::Time;
+use crate::tlog::note::{KeyKind, Vkey, VkeyError};
+use crate::tlog::policy::{Policy, PolicyError};
 
 /// The format's name.
 pub const FORMAT: &str = "https://countersign.dev/trust/v1";
 /// The payload type of its envelope.
 pub const PAYLOAD_TYPE: &str = "application/vnd.countersign.trust+json";
+
+/// The name of a fleet's log: its origin, and the name of its key.
+#[must_use]
+pub fn log_name(fleet: &str) -> String {
+    format!("countersign.dev/fleet/{fleet}")
+}
 
 /// The content of a trust root. A field that is not known is refused: it may forbid what we would allow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +133,7 @@ pub struct Person {
     pub keys: Vec<PersonKey>,
     /// Paths that the person may change; a path that ends in `/` is a folder, `/` is everything.
     pub paths: Vec<String>,
-    /// It is a forge: it signs merges and squashes that it makes, never a person's own commits.
+    /// It is a forge: its key counts for clean merges of branches that people signed, see [`crate::commit`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forge: bool,
 }
@@ -257,6 +265,45 @@ pub enum TrustRootError {
     /// The keys of a person or the log are empty.
     #[error("{0} has no key")]
     NoKey(String),
+    /// The log's key is none.
+    #[error("log.vkey: {0}")]
+    LogKey(VkeyError),
+    /// The log's key is a witness's.
+    #[error("log.vkey: must be of kind 0x01 (Ed25519)")]
+    LogKeyKind,
+    /// The log's key has another name than this fleet's log.
+    #[error("log.vkey: must be named {want:?}, is {got:?}")]
+    LogName {
+        /// The name of this fleet's log.
+        want: String,
+        /// The key's name.
+        got: String,
+    },
+    /// The log's address is none.
+    #[error("log.url: must begin with http:// or https:// and not end in a slash")]
+    LogUrl,
+    /// The witness policy is none.
+    #[error("witnesses.policy: {0}")]
+    Witnesses(PolicyError),
+    /// The witness policy is for another log.
+    #[error("witnesses.policy: its log is not the one of this trust root")]
+    WitnessesOtherLog,
+    /// A cluster's level asks for something that the trust root lacks.
+    #[error("cluster {cluster:?}: level {level} needs {needs}")]
+    Level {
+        /// The cluster.
+        cluster: String,
+        /// Its level.
+        level: Level,
+        /// What is lacking.
+        needs: &'static str,
+    },
+    /// A person's key that never counts.
+    #[error("person {0:?}: a key's validBefore is not after its validAfter")]
+    KeyNeverValid(String),
+    /// One key of two people, or twice of one.
+    #[error("person {0:?}: a key stands twice")]
+    PersonKeyTwice(String),
     /// A signature could not be made.
     #[error("{0}")]
     Sign(#[from] SignFault),
@@ -326,7 +373,9 @@ impl TrustRoot {
                 got: self.root.threshold,
             });
         }
-        self.check_keys()?;
+        let log = self.log_key()?;
+        let witnesses = self.witness_policy()?;
+        self.check_keys(log.as_ref(), witnesses.as_ref())?;
         for (cluster, trust) in &self.clusters {
             name::check("cluster", cluster)?;
             if self
@@ -336,8 +385,89 @@ impl TrustRoot {
             {
                 return Err(TrustRootError::NoSealer(trust.environment.clone()));
             }
+            self.check_level(cluster, trust.level)?;
         }
-        let mut names = BTreeSet::new();
+        self.check_people()
+    }
+
+    /// The log's key; none without a log.
+    pub fn log_key(&self) -> Result<Option<Vkey>, TrustRootError> {
+        let Some(log) = &self.log else {
+            return Ok(None);
+        };
+        if log.vkey.is_empty() {
+            return Err(TrustRootError::NoKey("the log".into()));
+        }
+        let vkey: Vkey = log.vkey.parse().map_err(TrustRootError::LogKey)?;
+        if vkey.kind() != KeyKind::Ed25519 {
+            return Err(TrustRootError::LogKeyKind);
+        }
+        let want = log_name(&self.fleet);
+        if vkey.name() != want {
+            let got = vkey.name().to_owned();
+            return Err(TrustRootError::LogName { want, got });
+        }
+        let is_url = |url: &String| {
+            let rest = url
+                .strip_prefix("https://")
+                .or_else(|| url.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.ends_with('/'))
+        };
+        if !log.url.as_ref().is_none_or(is_url) {
+            return Err(TrustRootError::LogUrl);
+        }
+        Ok(Some(vkey))
+    }
+
+    /// Whose cosignatures a checkpoint needs; none without witnesses.
+    pub fn witness_policy(&self) -> Result<Option<Policy>, TrustRootError> {
+        let Some(witnesses) = &self.witnesses else {
+            return Ok(None);
+        };
+        let policy =
+            Policy::parse(witnesses.policy.as_bytes()).map_err(TrustRootError::Witnesses)?;
+        let log = self.log_key()?;
+        if policy
+            .logs()
+            .iter()
+            .any(|named| Some(&named.vkey) != log.as_ref())
+        {
+            return Err(TrustRootError::WitnessesOtherLog);
+        }
+        Ok(Some(policy))
+    }
+
+    /// A level needs what its checks look at.
+    fn check_level(&self, cluster: &str, level: Level) -> Result<(), TrustRootError> {
+        let needs: [(Level, bool, &'static str); 4] = [
+            (Level::Witnessed, self.log.is_some(), "a log"),
+            (
+                Level::Witnessed,
+                self.witnesses.is_some(),
+                "a witness policy",
+            ),
+            (Level::Authored, !self.people.is_empty(), "people"),
+            (
+                Level::Reproduced,
+                !self.reproducers.is_empty(),
+                "a second renderer",
+            ),
+        ];
+        for (from, has, needs) in needs {
+            if level >= from && !has {
+                let cluster = cluster.to_owned();
+                return Err(TrustRootError::Level {
+                    cluster,
+                    level,
+                    needs,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_people(&self) -> Result<(), TrustRootError> {
+        let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for person in &self.people {
             if !names.insert(&person.name) {
                 return Err(TrustRootError::PersonTwice(person.name.clone()));
@@ -345,15 +475,29 @@ impl TrustRoot {
             if person.keys.is_empty() {
                 return Err(TrustRootError::NoKey(format!("person {:?}", person.name)));
             }
-        }
-        if self.log.as_ref().is_some_and(|log| log.vkey.is_empty()) {
-            return Err(TrustRootError::NoKey("the log".into()));
+            for key in &person.keys {
+                if key.key.is_empty() {
+                    return Err(TrustRootError::NoKey(format!("person {:?}", person.name)));
+                }
+                if !keys.insert(&key.key) {
+                    return Err(TrustRootError::PersonKeyTwice(person.name.clone()));
+                }
+                let window = key.valid_after.zip(key.valid_before);
+                if window.is_some_and(|(after, before)| after >= before) {
+                    return Err(TrustRootError::KeyNeverValid(person.name.clone()));
+                }
+            }
         }
         Ok(())
     }
 
-    /// A key has one role: who steals an online key must not hold a root key, nor seal for a second environment.
-    fn check_keys(&self) -> Result<(), TrustRootError> {
+    /// A key has one role: who steals an online key must not hold a root key, nor seal for a second environment; the log's
+    /// key never authorises.
+    fn check_keys(
+        &self,
+        log: Option<&Vkey>,
+        witnesses: Option<&Policy>,
+    ) -> Result<(), TrustRootError> {
         let mut places: BTreeMap<PublicKey, String> = BTreeMap::new();
         let mut place = |key: PublicKey, second: String| match places.get(&key) {
             Some(first) => Err(TrustRootError::KeyTwice {
@@ -376,6 +520,27 @@ impl TrustRoot {
             }
             for sealer in sealers {
                 place(sealer.key, format!("sealer key of {environment:?}"))?;
+            }
+        }
+        if let Some(log) = log {
+            place(*log.key(), "key of the log".into())?;
+        }
+        for witness in witnesses.into_iter().flat_map(Policy::witnesses) {
+            place(
+                *witness.vkey.key(),
+                format!("key of witness {:?}", witness.name),
+            )?;
+        }
+        for ca in &self.agent_cas {
+            place(ca.key, "key of the agent CA".into())?;
+        }
+        for (role, keys) in [
+            ("override key", &self.overriders),
+            ("key of second renderer", &self.reproducers),
+            ("CI key", &self.ci),
+        ] {
+            for named in keys {
+                place(named.key, format!("{role} of {:?}", named.name))?;
             }
         }
         Ok(())

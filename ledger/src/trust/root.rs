@@ -4,6 +4,8 @@ use crate::digest::Digest;
 use crate::dsse::{Envelope, Limits};
 use crate::key::{PublicKey, Verify};
 use crate::refusal::Refusal;
+use crate::tlog::note::Vkey;
+use crate::tlog::policy::Policy;
 
 use super::document::{ClusterTrust, PAYLOAD_TYPE, RootRole, TrustRoot};
 
@@ -11,6 +13,8 @@ use super::document::{ClusterTrust, PAYLOAD_TYPE, RootRole, TrustRoot};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedRoot {
     document: TrustRoot,
+    log: Option<Vkey>,
+    witnesses: Option<Policy>,
     envelope: Envelope,
 }
 
@@ -29,7 +33,16 @@ impl VerifiedRoot {
         }
         let document =
             TrustRoot::parse(envelope.payload()).map_err(|error| malformed(error.to_string()))?;
-        let root = Self { document, envelope };
+        let root = Self {
+            log: document
+                .log_key()
+                .map_err(|error| malformed(error.to_string()))?,
+            witnesses: document
+                .witness_policy()
+                .map_err(|error| malformed(error.to_string()))?,
+            document,
+            envelope,
+        };
         root.check_signed_by(&root.document.root, root.version(), verifier)?;
         Ok(root)
     }
@@ -104,6 +117,18 @@ impl VerifiedRoot {
             .ok_or_else(|| Refusal::ClusterUnknown {
                 cluster: cluster.to_owned(),
             })
+    }
+
+    /// The log's key; none without a log.
+    #[must_use]
+    pub fn log(&self) -> Option<&Vkey> {
+        self.log.as_ref()
+    }
+
+    /// Whose cosignatures a checkpoint needs; none without witnesses.
+    #[must_use]
+    pub fn witnesses(&self) -> Option<&Policy> {
+        self.witnesses.as_ref()
     }
 
     /// The keys that may seal for `environment`.

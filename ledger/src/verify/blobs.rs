@@ -119,11 +119,15 @@ pub fn check_apps(digest: &Digest, bytes: &[u8]) -> Result<Apps, Refusal> {
     Ok(Apps::parse(bytes)?)
 }
 
-/// Asks for each object of `manifest` whether its blob was checked.
+/// Asks for each object of `manifest` whether its blob was checked. A state whose level asks for a second renderer's word is
+/// complete only with it.
 pub fn complete(
     manifest: VerifiedManifest,
     mut checked: impl FnMut(&Digest) -> Option<Checked>,
 ) -> Result<VerifiedState, Refusal> {
+    if let Some(level) = manifest.statement().outstanding().renderer {
+        return Err(Refusal::LevelNotMet { level });
+    }
     for line in manifest.lines() {
         let Line::Object(object) = line else { continue };
         let digest = object.content.blob();

@@ -6,7 +6,11 @@ use crate::key::Verify;
 use crate::limits::CHAIN_LINKS_MAX;
 use crate::refusal::Refusal;
 use crate::statement::{Desired, Statement};
+use crate::trust::Level;
 
+use super::checkpoint::VerifiedCheckpoint;
+use super::inclusion::Link;
+use super::source::Sources;
 use super::{Known, Last, identity, root, signatures};
 
 /// A statement that says what this cluster shall run, with all checks of its chain passed. The blobs are still to come.
@@ -14,6 +18,27 @@ use super::{Known, Last, identity, root, signatures};
 pub struct VerifiedStatement {
     desired: Desired,
     envelope: Digest,
+    leaf: Digest,
+    index: Option<u64>,
+    outstanding: Outstanding,
+}
+
+/// The checks that the level asks for and that the chain alone can't make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Outstanding {
+    /// The level that asks for it, while no person's word was checked.
+    pub(super) author: Option<Level>,
+    /// The level that asks for it, while no second renderer's word was checked.
+    pub(super) renderer: Option<Level>,
+}
+
+impl Outstanding {
+    fn of(level: Level) -> Self {
+        Self {
+            author: (level >= Level::Authored).then_some(level),
+            renderer: (level >= Level::Reproduced).then_some(level),
+        }
+    }
 }
 
 impl VerifiedStatement {
@@ -29,6 +54,18 @@ impl VerifiedStatement {
         self.envelope
     }
 
+    /// Leaf hash of its envelope.
+    #[must_use]
+    pub fn leaf(&self) -> Digest {
+        self.leaf
+    }
+
+    /// Its place in the log; none before a fleet has one.
+    #[must_use]
+    pub fn index(&self) -> Option<u64> {
+        self.index
+    }
+
     /// Its generation.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -42,70 +79,159 @@ impl VerifiedStatement {
             generation: self.desired.generation,
             envelope: self.envelope,
             trust_root: self.desired.trust_root,
+            index: self.index,
         }
+    }
+
+    pub(super) fn outstanding(&self) -> Outstanding {
+        self.outstanding
+    }
+
+    pub(super) fn mark_authored(mut self) -> Self {
+        self.outstanding.author = None;
+        self
+    }
+
+    pub(super) fn mark_reproduced(mut self) -> Self {
+        self.outstanding.renderer = None;
+        self
     }
 }
 
-/// Checks `envelopes`, oldest first, against what is known, and returns the last one: the head.
+/// Checks `links`, oldest first, against what is known, and returns the last one: the head.
+///
+/// Where the trust root lists a log, each link must stand in the log of `checkpoint`, and so must the entry of `sources` that
+/// it names. Where it lists none, proofs, sources and checkpoint are not looked at.
 ///
 /// A chain longer than [`CHAIN_LINKS_MAX`] comes in batches: all but the last go through [`verify_part`].
 pub fn verify_chain<E: AsRef<[u8]>>(
     known: &Known,
-    envelopes: &[E],
+    links: &[Link<E>],
+    sources: &[Link<E>],
+    checkpoint: Option<&VerifiedCheckpoint>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
-    links(known, envelopes, Some(envelopes.len()), verifier)
+    follow(
+        known,
+        links,
+        sources,
+        checkpoint,
+        Some(links.len()),
+        verifier,
+    )
 }
 
 /// Checks a batch after which more follow, and returns what is known then. It is no state to apply, nor one to keep:
 /// only the head shows that the hub may still speak for this cluster.
 pub fn verify_part<E: AsRef<[u8]>>(
     known: &Known,
-    envelopes: &[E],
+    links: &[Link<E>],
+    sources: &[Link<E>],
+    checkpoint: Option<&VerifiedCheckpoint>,
     verifier: &dyn Verify,
 ) -> Result<Known, Refusal> {
-    let statement = links(known, envelopes, None, verifier)?;
+    let statement = follow(known, links, sources, checkpoint, None, verifier)?;
     Ok(known.after(&statement))
 }
 
 /// `head` is the place of the head, counted from 1.
-fn links<E: AsRef<[u8]>>(
+fn follow<E: AsRef<[u8]>>(
     known: &Known,
-    envelopes: &[E],
+    links: &[Link<E>],
+    sources: &[Link<E>],
+    checkpoint: Option<&VerifiedCheckpoint>,
     head: Option<usize>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
-    if envelopes.len() > CHAIN_LINKS_MAX {
-        return Err(Refusal::ChainTooLong {
-            got: envelopes.len(),
-            max: CHAIN_LINKS_MAX,
-        });
+    for got in [links.len(), sources.len()] {
+        if got > CHAIN_LINKS_MAX {
+            return Err(Refusal::ChainTooLong {
+                got,
+                max: CHAIN_LINKS_MAX,
+            });
+        }
     }
-    root::check_level(known)?;
+    let (level, checkpoint) = root::check_level(known, checkpoint)?;
+    let mut sources = Sources::new(sources);
     let mut last = known.last;
     let mut newest = None;
-    for (index, bytes) in envelopes.iter().enumerate() {
-        let link = verify_link(
-            known,
-            last,
-            bytes.as_ref(),
-            head == Some(index + 1),
-            verifier,
-        )?;
-        last = Some(link.last());
-        newest = Some(link);
+    for (place, link) in (1..).zip(links) {
+        let mut verified = verify_link(known, last, link, head == Some(place), verifier)?;
+        if let Some(checkpoint) = checkpoint {
+            let index = link.check(checkpoint)?;
+            check_order(last, index)?;
+            verified.check_window(known, index)?;
+            let desired = &verified.statement.desired;
+            sources.check(desired, index, &known.roots, checkpoint, verifier)?;
+            verified.statement.index = Some(index);
+        }
+        last = Some(verified.statement.last());
+        newest = Some(verified.statement);
     }
-    newest.ok_or(Refusal::ChainEmpty)
+    let mut newest = newest.ok_or(Refusal::ChainEmpty)?;
+    newest.outstanding = Outstanding::of(level);
+    Ok(newest)
 }
 
-fn verify_link(
+/// Checks again what this agent verified with all checks and kept on its own volume, under the roots of that time: the
+/// signature, for whom it is, and, if the trust root that it was made under lists a log, that it stands in the log of the
+/// note that was kept with it. Neither the age of that note is looked at nor the words of people and second renderers: what
+/// runs goes on.
+pub fn restored<E: AsRef<[u8]>>(
     known: &Known,
-    before: Option<Last>,
-    bytes: &[u8],
-    is_head: bool,
+    link: &Link<E>,
+    note: Option<&[u8]>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
-    let envelope = Envelope::parse(bytes, &Limits::entry())?;
+    let envelope = Envelope::parse(link.envelope.as_ref(), &Limits::entry())?;
+    let Statement::Desired(desired) = Statement::parse(envelope.payload())? else {
+        return Err(Refusal::NotDesired);
+    };
+    let before = desired.previous.map(|previous| Last {
+        generation: desired.generation.saturating_sub(1),
+        envelope: previous,
+        trust_root: desired.trust_root,
+        index: None,
+    });
+    let mut verified = verify_link(known, before, link, true, verifier)?;
+    let root = known.roots.at(desired.trust_root);
+    if root.is_some_and(|root| root.log().is_some()) {
+        let note = note.ok_or(Refusal::LogProofMissing)?;
+        let checkpoint = super::checkpoint::reopened(known, note, verifier)?;
+        verified.statement.index = Some(link.check(&checkpoint)?);
+    }
+    Ok(verified.statement)
+}
+
+/// Statements of a cluster stand in the log in the order of their generations.
+fn check_order(before: Option<Last>, index: u64) -> Result<(), Refusal> {
+    match before.and_then(|last| last.index) {
+        Some(before) if index <= before => Err(Refusal::LogOrder { index, before }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A link with its signers, before its place in the log is known.
+struct Signed {
+    statement: VerifiedStatement,
+    signers: std::collections::BTreeSet<crate::key::PublicKey>,
+}
+
+impl Signed {
+    fn check_window(&self, known: &Known, index: u64) -> Result<(), Refusal> {
+        let environment = &self.statement.desired.environment;
+        signatures::check_window(&known.windows, &self.signers, environment, index)
+    }
+}
+
+fn verify_link<E: AsRef<[u8]>>(
+    known: &Known,
+    before: Option<Last>,
+    link: &Link<E>,
+    is_head: bool,
+    verifier: &dyn Verify,
+) -> Result<Signed, Refusal> {
+    let envelope = Envelope::parse(link.envelope.as_ref(), &Limits::entry())?;
     if envelope.payload_type() != PAYLOAD_TYPE {
         return Err(Refusal::PayloadType {
             got: envelope.payload_type().chars().take(120).collect(),
@@ -117,7 +243,7 @@ fn verify_link(
     let environment = known.environment()?;
     let trust_root = before.map_or(0, |last| last.trust_root);
     let root = root::root_for(known, &desired, trust_root, is_head)?;
-    signatures::check(&envelope, root, environment, verifier)?;
+    let signers = signatures::check(&envelope, root, environment, verifier)?;
     identity::check_for(
         &desired,
         known.roots.newest().fleet(),
@@ -126,8 +252,14 @@ fn verify_link(
     )?;
     let generation = before.map_or(0, |last| last.generation);
     identity::check_follows(&desired, generation, before.map(|last| last.envelope))?;
-    Ok(VerifiedStatement {
-        desired,
-        envelope: envelope.digest(),
+    Ok(Signed {
+        statement: VerifiedStatement {
+            desired,
+            envelope: envelope.digest(),
+            leaf: envelope.leaf_hash(),
+            index: None,
+            outstanding: Outstanding::default(),
+        },
+        signers,
     })
 }

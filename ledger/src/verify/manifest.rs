@@ -130,6 +130,11 @@ impl VerifiedManifest {
         &self.list
     }
 
+    pub(super) fn mark_reproduced(mut self) -> Self {
+        self.statement = self.statement.mark_reproduced();
+        self
+    }
+
     /// All lines: by section, in a section by identity.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
@@ -143,11 +148,15 @@ impl VerifiedManifest {
     }
 }
 
-/// Checks that `section_list` is the one that the statement names.
+/// Checks that `section_list` is the one that the statement names. A state whose level asks for a person's word is not
+/// looked at before that was checked.
 pub fn sections(
     statement: VerifiedStatement,
     section_list: &[u8],
 ) -> Result<VerifiedSections, Refusal> {
+    if let Some(level) = statement.outstanding().author {
+        return Err(Refusal::LevelNotMet { level });
+    }
     let (want, got) = (statement.desired().manifest, Digest::of(section_list));
     if want != got {
         return Err(Refusal::ManifestMismatch { want, got });

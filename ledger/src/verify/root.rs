@@ -1,24 +1,45 @@
-//! Check 1: the statement was made under a trust root that is known here. Checks 2, 4, 6 and 7 stand here as their gap.
+//! Check 1: the statement was made under a trust root that is known here; and what the newest one asks of this cluster.
 
 use crate::refusal::Refusal;
 use crate::statement::Desired;
 use crate::trust::{Level, VerifiedRoot};
 
 use super::Known;
+use super::checkpoint::VerifiedCheckpoint;
 
-/// What the newest trust root asks of this cluster must be something that can be checked.
-pub(super) fn check_level(known: &Known) -> Result<(), Refusal> {
+/// What the newest trust root asks of this cluster: its level, and a checkpoint if it lists a log.
+pub(super) fn check_level<'c>(
+    known: &Known,
+    checkpoint: Option<&'c VerifiedCheckpoint>,
+) -> Result<(Level, Option<&'c VerifiedCheckpoint>), Refusal> {
     let newest = known.roots.newest();
-    let cluster = newest.cluster(&known.cluster)?;
-    if newest.document().log.is_some() {
-        return Err(Refusal::LogProofMissing);
+    let level = newest.cluster(&known.cluster)?.level;
+    if newest.log().is_none() {
+        return if level == Level::Signed {
+            Ok((level, None))
+        } else {
+            Err(Refusal::LevelNotMet { level })
+        };
     }
-    if cluster.level != Level::Signed {
-        return Err(Refusal::LevelNotMet {
-            level: cluster.level,
-        });
+    let checkpoint = checkpoint.ok_or(Refusal::LogProofMissing)?;
+    check_log(known, checkpoint)?;
+    if level >= Level::Witnessed && checkpoint.time().is_none() {
+        return Err(Refusal::WitnessQuorumMissing);
     }
-    Ok(())
+    Ok((level, Some(checkpoint)))
+}
+
+/// The checkpoint is one of the log that the newest trust root lists.
+pub(super) fn check_log(known: &Known, checkpoint: &VerifiedCheckpoint) -> Result<(), Refusal> {
+    let log = known.roots.newest().log().ok_or(Refusal::NoLog)?;
+    if log == checkpoint.log() {
+        Ok(())
+    } else {
+        Err(Refusal::WrongLog {
+            want: log.to_string(),
+            got: checkpoint.log().to_string(),
+        })
+    }
 }
 
 /// The root whose keys count for `desired`.

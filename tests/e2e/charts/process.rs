@@ -59,7 +59,7 @@ async fn kubeconfig(cluster: &Cluster, client: &Client, folder: &Path) -> std::p
 }
 
 /// The pod's arguments, with its mounts put where this machine has them.
-fn arguments(
+pub(super) fn arguments(
     objects: &[Value],
     places: &[(&str, String)],
     instead: &[(&str, String)],
@@ -201,6 +201,15 @@ impl Stand {
                 Ok(())
             },
         )
+        .await;
+    }
+
+    async fn says(&self, app: &str, words: &str) {
+        until(&format!("{app} says: {words}"), LIMIT, async || {
+            let text = serde_json::to_string(&self.world.operator.app(app).await?)?;
+            anyhow::ensure!(text.contains(words), "{text}");
+            Ok(())
+        })
         .await;
     }
 
@@ -396,4 +405,73 @@ async fn an_agent_of_two_namespaces_without_secrets_writes_there_and_names_what_
     );
     let namespaces: Api<Namespace> = Api::all(stand.client.clone());
     assert!(namespaces.get_opt("default").await.unwrap().is_some());
+}
+
+/// The guard rails of the values bind the agent although its rights would let it, and although all of it is signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_keeps_to_the_guard_rails_of_its_chart_s_values() {
+    let of = |name: &str, namespace: &str| {
+        config_map(name, "v", "1").replace(
+            &format!("name: {name}"),
+            &format!("name: {name}\n  namespace: {namespace}"),
+        )
+    };
+    let job = "apiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: nightly\n  namespace: shop\nspec:\n  schedule: \"0 0 * * *\"\n  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: registry.example.org/a}]}}}}\n";
+    let stand = stand(
+        "railed",
+        &[
+            ("clusters/good.yaml", &plain_app("good", "apps/good")),
+            ("apps/good/a.yaml", &of("a", "shop")),
+            ("apps/good/b.yaml", &of("b", "shop")),
+            ("apps/good/c.yaml", &of("c", "shop")),
+        ],
+    )
+    .await;
+    for name in ["a", "b", "c"] {
+        stand.shows("shop", name, "1").await;
+    }
+    // Two at once are more than one state may delete here.
+    for file in ["apps/good/b.yaml", "apps/good/c.yaml"] {
+        stand.world.repo.remove(file).unwrap();
+    }
+    stand
+        .world
+        .push_files(
+            &[(
+                "apps/good/a.yaml",
+                &of("a", "shop").replace("\"1\"", "\"2\""),
+            )],
+            "two",
+        )
+        .unwrap();
+    stand.shows("shop", "a", "2").await;
+    until("the agent says why it deletes nothing", LIMIT, async || {
+        let cluster = stand.world.operator.cluster(ONE).await?;
+        let text = serde_json::to_string(&cluster)?;
+        anyhow::ensure!(text.contains("deletes 2 objects"), "{text}");
+        Ok(())
+    })
+    .await;
+    stand
+        .world
+        .push_files(
+            &[
+                ("clusters/kind.yaml", &plain_app("kind", "apps/kind")),
+                ("apps/kind/a.yaml", job),
+                ("clusters/place.yaml", &plain_app("place", "apps/place")),
+                ("apps/place/a.yaml", &of("elsewhere", "search")),
+            ],
+            "three",
+        )
+        .unwrap();
+    for (app, flag) in [
+        ("kind", "--allow-kinds does not allow CronJob.batch"),
+        ("place", "--allow-namespaces does not allow search"),
+    ] {
+        stand.says(app, flag).await;
+    }
+    assert_eq!(stand.value("search", "elsewhere", "v").await, None);
+    for name in ["b", "c"] {
+        assert_eq!(stand.value("shop", name, "v").await.as_deref(), Some("1"));
+    }
 }

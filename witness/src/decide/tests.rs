@@ -2,7 +2,7 @@ use countersign_ledger::tlog::merkle::EMPTY_ROOT;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sample::History;
+use crate::tests::sample::History;
 
 fn ask(known: Option<Tree>, old: u64, history: &History) -> Decision {
     let proof = if old <= history.tree().size {

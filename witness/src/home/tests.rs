@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use ring::rand::SystemRandom;
 
 use super::*;
-use crate::sample::key;
+use crate::tests::sample::key;
 
 #[test]
 fn a_new_home_has_a_private_key_and_says_its_public_half() {

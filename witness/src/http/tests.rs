@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::clock::Clock;
 use crate::home::Home;
-use crate::sample::{History, ORIGIN, key, log_vkey, request};
+use crate::tests::sample::{History, ORIGIN, key, log_vkey, request};
 
 struct Served {
     router: Router,
@@ -79,10 +79,10 @@ async fn the_statuses_are_the_protocol_s() {
     shrinks.old = 10;
     assert_eq!(served.post(shrinks.body()).await.0, 400);
     let mut unsigned = request(&main(9), 9);
-    unsigned.note = crate::sample::checkpoint(ORIGIN, main(9).tree(), &key(3));
+    unsigned.note = crate::tests::sample::checkpoint(ORIGIN, main(9).tree(), &key(3));
     assert_eq!(served.post(unsigned.body()).await.0, 403);
     let mut unknown = request(&main(9), 9);
-    unknown.note = crate::sample::checkpoint("example.com/x", main(9).tree(), &key(3));
+    unknown.note = crate::tests::sample::checkpoint("example.com/x", main(9).tree(), &key(3));
     assert_eq!(served.post(unknown.body()).await.0, 404);
 }
 

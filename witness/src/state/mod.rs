@@ -12,8 +12,6 @@
 pub mod disk;
 pub mod record;
 pub mod sealed;
-#[cfg(test)]
-pub(crate) mod simulated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

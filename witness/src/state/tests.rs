@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::disk::RealDisk;
 use super::*;
-use crate::state::simulated::{Flavour, SimulatedDisk};
+use crate::tests::disk::{Flavour, SimulatedDisk};
 
 const FOLDER: &str = "/witness";
 const LOG: &str = "example.com/log";

@@ -7,8 +7,8 @@ use countersign_ledger::tlog::note::Signature;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sample::{History, ORIGIN, checkpoint, key, log_key, log_vkey, request};
-use crate::state::simulated::{Flavour, SimulatedDisk};
+use crate::tests::disk::{Flavour, SimulatedDisk};
+use crate::tests::sample::{History, ORIGIN, checkpoint, key, log_key, log_vkey, request};
 
 const NAME: &str = "witness.example/w1";
 const NOW: u64 = 1_800_000_000;

@@ -322,14 +322,15 @@ async fn a_new_trust_root_seals_every_cluster_anew_and_old_entries_still_count()
         batch.sealed[0].head.desired.generation, 3,
         "the same manifest under the new root"
     );
-    let known = Known {
-        cluster: "metal-fra".into(),
-        roots,
-        last: None,
-    };
-    let chain = sealer.chain("metal-fra", 0, 256).unwrap();
+    let known = Known::new("metal-fra", roots, None);
+    let chain: Vec<Link<_>> = sealer
+        .chain("metal-fra", 0, 256)
+        .unwrap()
+        .into_iter()
+        .map(Link::bare)
+        .collect();
     assert_eq!(
-        verify::verify_chain(&known, &chain, &RingVerifier)
+        verify::verify_chain(&known, &chain, &[], None, &RingVerifier)
             .unwrap()
             .generation(),
         3

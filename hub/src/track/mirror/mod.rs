@@ -4,6 +4,7 @@
 //! in it arrived by [`copy`], children before parents, so a tree that exists is whole. It can be deleted at any time: the
 //! next fetch fills it again.
 
+pub mod compact;
 pub mod copy;
 pub mod history;
 pub mod incoming;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use countersign_ledger::digest::Digest;
 use git2::{ObjectType, Odb, OdbLookupFlags, Repository, RepositoryInitOptions};
+
+use compact::{Compaction, Shape};
 
 use crate::track::id::{CommitId, OID_BYTES, TreeId};
 use crate::track::limits::{COMMIT_BYTES_MAX, FILE_BYTES_MAX, TAG_DEPTH_MAX, TREE_BYTES_MAX};
@@ -89,6 +92,27 @@ impl Mirror {
             repository,
             shallow,
         })
+    }
+
+    /// Packs its objects if there are many loose ones.
+    ///
+    /// # Errors
+    /// [`Trouble::MirrorFault`]; every object is still there.
+    pub fn compact_if_needed(&mut self) -> Result<(), Trouble> {
+        let shape = Shape::of(&self.folder);
+        let what = shape.needs();
+        if what == Compaction::None {
+            return Ok(());
+        }
+        tracing::info!(
+            loose = shape.loose,
+            packs = shape.packs,
+            "the mirror is packed"
+        );
+        compact::compact(&self.folder, what)?;
+        // A look that asks without reading the disk again must know of the new pack.
+        self.repository = Repository::open_bare(&self.folder).map_err(|error| fault(&error))?;
+        Ok(())
     }
 
     /// Where it is; other parts open it themselves and only read.

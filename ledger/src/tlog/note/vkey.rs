@@ -37,7 +37,7 @@ impl KeyKind {
 pub struct Vkey {
     name: String,
     kind: KeyKind,
-    id: u32,
+    pub(super) id: u32,
     key: PublicKey,
 }
 

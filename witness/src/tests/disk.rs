@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::disk::Disk;
+use crate::state::disk::Disk;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
