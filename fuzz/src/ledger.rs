@@ -3,6 +3,7 @@
 use countersign_ledger::bundle as bundles;
 use countersign_ledger::claim::Claim;
 use countersign_ledger::dsse::{Envelope, Limits};
+use countersign_ledger::fork::Fork;
 use countersign_ledger::json as canonical_json;
 use countersign_ledger::key::{FileKey, RingVerifier};
 use countersign_ledger::manifest::{Apps, Prefix, Section, SectionList};
@@ -13,7 +14,7 @@ use countersign_ledger::trust::{TrustRoot, VerifiedRoot};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("json", json),
     ("dsse", dsse),
     ("statement", statement),
@@ -24,6 +25,7 @@ pub const TARGETS: [Target; 10] = [
     ("trust", trust),
     ("bundle", bundle),
     ("key", key),
+    ("fork", fork),
 ];
 
 /// JSON: canonical bytes are a fixed point, and another parser reads them alike.
@@ -120,6 +122,21 @@ pub fn trust(bytes: &[u8]) {
         && let Ok(payload) = root.payload()
     {
         assert_eq!(TrustRoot::parse(&payload), Ok(root));
+    }
+}
+
+/// Fork files: only canonical bytes are taken, and whatever stands in them is judged.
+pub fn fork(bytes: &[u8]) {
+    use countersign_ledger::key::PublicKey;
+    use countersign_ledger::tlog::note::{KeyKind, Vkey};
+    if let Ok(fork) = Fork::parse(bytes) {
+        assert_eq!(fork.bytes().as_deref(), Ok(bytes));
+        if let Ok(log) = Vkey::new("log.example", KeyKind::Ed25519, PublicKey([7; 32])) {
+            assert!(
+                fork.check(&log, &RingVerifier).is_err(),
+                "nobody has this key"
+            );
+        }
     }
 }
 

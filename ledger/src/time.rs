@@ -34,6 +34,12 @@ impl Time {
         self.0
     }
 
+    /// A millisecond before; the first moment of 1970 stays.
+    #[cfg(test)]
+    pub(crate) const fn earlier(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// Whole seconds since 1970.
     #[must_use]
     pub const fn seconds(self) -> u64 {

@@ -11,6 +11,7 @@ use countersign_ledger::manifest::{
 };
 use countersign_ledger::secret::{Commitment, plaintext};
 use countersign_ledger::statement::{Admission, Desired, Permit, PermitKind, Source, Verdict};
+use countersign_ledger::tlog::{Checkpoint, Note};
 use countersign_ledger::trust::{
     ClusterTrust, Level, NamedKey, Person, PersonKey, RootRole, Roots, SealerKey, TrustRoot,
     VerifiedRoot,
@@ -239,6 +240,20 @@ fn the_manifest_has_its_golden_bytes() {
     }
 }
 
+/// The log's checkpoint over three entries.
+fn checkpoint() -> String {
+    let name = countersign_ledger::trust::log_name("acme");
+    let text = Checkpoint {
+        origin: name.clone(),
+        size: 3,
+        root: Digest::of(b"root"),
+    }
+    .text();
+    let mut note = Note::new(&text).unwrap();
+    note.sign(&name, &key(30)).unwrap();
+    String::from_utf8(note.bytes()).unwrap()
+}
+
 #[test]
 fn claims_staging_objects_and_secrets_have_their_golden_bytes() {
     let source = seal(&source().payload().unwrap());
@@ -255,9 +270,10 @@ fn claims_staging_objects_and_secrets_have_their_golden_bytes() {
         number: 1,
         previous: Some(Digest::of(&first.bytes())),
         staging: Digest::of(&staging),
-        checkpoint: None,
+        checkpoint: Some(checkpoint()),
     };
     check("claim.json", &second.bytes());
+    check("claim.before-log.json", &first.bytes());
     check(
         "secret.plaintext.bin",
         &plaintext(&[7; 32], br#"{"kind":"Secret"}"#),

@@ -10,6 +10,8 @@ pub mod override_;
 pub mod receipt;
 pub mod reproduction;
 pub mod revocation;
+#[cfg(test)]
+pub(crate) mod samples;
 mod source;
 pub mod trust_entry;
 

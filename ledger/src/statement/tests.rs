@@ -1,6 +1,9 @@
 use super::*;
 use crate::digest::Digest;
 
+mod golden;
+mod spoken;
+
 fn desired() -> Desired {
     Desired {
         manifest: Digest::of(b"manifest"),

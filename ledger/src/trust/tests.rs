@@ -8,6 +8,17 @@ use crate::key::{FileKey, PublicKey, RingVerifier, Sign};
 use super::init::FirstRoot;
 use super::*;
 
+mod roles;
+mod windows;
+
+/// The key of a fleet's log.
+fn vkey(fleet: &str, seed: u8) -> String {
+    use crate::tlog::note::{KeyKind, Vkey};
+    Vkey::new(&log_name(fleet), KeyKind::Ed25519, key(seed).public())
+        .unwrap()
+        .to_string()
+}
+
 fn key(seed: u8) -> FileKey {
     FileKey::from_seed(&[seed; 32]).unwrap()
 }

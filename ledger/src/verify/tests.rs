@@ -11,6 +11,9 @@ use crate::{Digest, ObjectId};
 
 use super::*;
 
+mod log;
+mod words;
+
 const ROOT: u8 = 1;
 const PROD: u8 = 10;
 const PROD_NEXT: u8 = 11;
