@@ -15,12 +15,12 @@
 pub mod content;
 pub mod entry;
 pub mod finding;
-#[cfg(test)]
-pub mod fixture;
 pub mod index;
 pub mod judge;
 pub mod keys;
 pub mod log;
 pub mod pass;
 pub mod source;
+#[cfg(test)]
+pub mod tests;
 pub mod tree;

@@ -2,7 +2,7 @@ use countersign_ledger::digest::leaf_hash;
 
 use super::*;
 use crate::audit::entry::Read;
-use crate::audit::fixture::{Fixture, START};
+use crate::audit::tests::fixture::{Fixture, START};
 use crate::audit::tree::Tree;
 
 fn bound(name: &str) -> Bound {

@@ -4,10 +4,10 @@ use countersign_ledger::statement::{Permit, PermitKind, Verdict};
 use countersign_ledger::trust::Level;
 
 use super::*;
-use crate::audit::fixture::Fixture;
 use crate::audit::index::Bound;
 use crate::audit::log::{head, note, policy, trust, vkey};
 use crate::audit::source::Folder;
+use crate::audit::tests::fixture::Fixture;
 
 const HOUR: u64 = 3_600_000;
 
@@ -170,7 +170,7 @@ fn keys_count_for_their_role_and_their_time_only() {
     let rotate = |log: &mut Fixture| {
         log.root(|root| {
             root.sealers.get_mut("prod").unwrap()[0].key =
-                crate::audit::fixture::key("sealer-2").public();
+                crate::audit::tests::fixture::key("sealer-2").public();
         });
     };
     use countersign_ledger::key::Sign as _;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::*;
 use crate::args::{Cli, Command};
-use crate::audit::fixture::{Fixture, MINUTE, START, deployment};
 use crate::audit::judge::time;
+use crate::audit::tests::fixture::{Fixture, MINUTE, START, deployment};
 
 fn parsed(line: &str, folder: &Path) -> AuditArgs {
     let words = line.split(' ').map(|word| word.replace('_', " "));

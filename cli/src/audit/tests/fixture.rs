@@ -25,7 +25,7 @@ use countersign_ledger::trust::{
     WitnessTrust,
 };
 
-use super::tree::Tree;
+use crate::audit::tree::Tree;
 
 pub const FLEET: &str = "acme";
 pub const ORIGIN: &str = "countersign.dev/fleet/acme";
