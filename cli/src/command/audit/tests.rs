@@ -339,6 +339,22 @@ fn a_pack_holds_a_proof_of_each_entry_that_it_names() {
     ] {
         assert!(out.join(name).exists(), "{name}");
     }
+    // The pack's own checker on Go's packages, where somebody has built it.
+    if let Some(check) = std::env::var_os("AUDIT_GO_CHECK") {
+        let holds = || {
+            std::process::Command::new(&check)
+                .arg(&out)
+                .status()
+                .unwrap()
+                .success()
+        };
+        assert!(holds());
+        let entry = out.join("entries/4.json");
+        let good = std::fs::read(&entry).unwrap();
+        std::fs::write(&entry, b"{}").unwrap();
+        assert!(!holds(), "another entry under the same proof");
+        std::fs::write(&entry, good).unwrap();
+    }
     let again = run(
         &parsed(&format!("export --out {}", out.display()), folder.path()),
         false,

@@ -5,7 +5,7 @@ use countersign_ledger::tlog::checkpoint::Checkpoint;
 /// A checker on Go's own packages.
 pub(super) const GO: &str = include_str!("check.go.txt");
 /// Its module.
-pub(super) const GO_MOD: &str = "module check\n\ngo 1.24\n\nrequire golang.org/x/mod v0.40.0\n";
+pub(super) const GO_MOD: &str = "module check\n\ngo 1.24\n\nrequire golang.org/x/mod v0.42.0\n";
 
 pub(super) fn readme(sentence: &str, checkpoint: &Checkpoint, vkey: &str, place: &str) -> String {
     let (sentence, place) = (crate::output::safe(sentence), crate::output::safe(place));
