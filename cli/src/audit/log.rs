@@ -2,7 +2,7 @@
 //! against the checkpoint's root, or against the digest by which it was asked for.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use countersign_ledger::bundle;
@@ -236,27 +236,26 @@ impl<'f> Log<'f> {
         self.files.place()
     }
 
+    fn kept(&self, path: &str) -> Option<Bytes> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(path).cloned()
+    }
+
+    fn keep(&self, path: &str, bytes: &Bytes) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(path.to_owned(), bytes.clone());
+    }
+
     fn read(&self, path: &str, max: usize) -> Result<Option<Bytes>, Fault> {
-        let kept = |log: &Self| {
-            let kept = log
-                .kept
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            kept.get(path).cloned()
-        };
-        if let Some(bytes) = kept(self) {
+        if let Some(bytes) = self.kept(path) {
             return Ok(Some(bytes));
         }
         let bytes = self.files.get(path, max)?;
         if let Some(bytes) = &bytes {
-            let mut kept = self
-                .kept
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if kept.len() >= KEPT_MAX {
-                kept.clear();
-            }
-            kept.insert(path.to_owned(), bytes.clone());
+            self.keep(path, bytes);
         }
         Ok(bytes)
     }
@@ -303,33 +302,19 @@ impl<'f> Log<'f> {
         tile::node(node, &id, &bytes).map_err(|e| wrong(&id.path(), e))
     }
 
-    /// An entry, and the proof that it stands at `index` under the checkpoint's root.
-    pub fn entry(&self, index: u64) -> Result<(Bytes, Vec<Digest>), LogError> {
+    /// An entry's bytes as they lie. Whoever does not hold its leaf hash asks for [`Log::entry`].
+    pub fn lying(&self, index: u64) -> Result<Bytes, LogError> {
         let (id, offset) = BundleId::of(index, self.size()).ok_or(ProofError::IndexOutOfTree {
             index,
             size: self.size(),
         })?;
         let path = id.path();
-        let kept = self
-            .kept
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(&path)
-            .cloned();
-        let bytes = match kept {
+        let bytes = match self.kept(&path) {
             Some(bytes) => bytes,
             None => {
-                let bytes = self
-                    .bundle(id)?
-                    .ok_or_else(|| LogError::Missing(path.clone()))?;
-                let mut kept = self
-                    .kept
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                if kept.len() >= KEPT_MAX {
-                    kept.clear();
-                }
-                kept.insert(path.clone(), bytes.clone());
+                let bytes = self.bundle(id)?;
+                let bytes = bytes.ok_or_else(|| LogError::Missing(path.clone()))?;
+                self.keep(&path, &bytes);
                 bytes
             }
         };
@@ -337,11 +322,16 @@ impl<'f> Log<'f> {
         let entry = entries
             .get(offset)
             .ok_or_else(|| wrong(&path, "is too short"))?;
-        let entry = bytes.slice_ref(entry);
+        Ok(bytes.slice_ref(entry))
+    }
+
+    /// An entry, and the proof that it stands at `index` under the checkpoint's root.
+    pub fn entry(&self, index: u64) -> Result<(Bytes, Vec<Digest>), LogError> {
+        let entry = self.lying(index)?;
         let proof = merkle::inclusion_proof(index, self.size(), |node| self.node(node))?;
         let root = &self.head.checkpoint.root;
         merkle::verify_inclusion(index, self.size(), &leaf_hash(&entry), &proof, root)
-            .map_err(|e| wrong(&path, format!("entry {index}: {e}")))?;
+            .map_err(|e| wrong("tile/entries", format!("entry {index}: {e}")))?;
         Ok((entry, proof))
     }
 

@@ -1,5 +1,7 @@
 //! `audit changes`, `exceptions` and `drift`: populations, each with the range of the log that they are all of.
 
+use std::collections::BTreeMap;
+
 use countersign_ledger::digest::Digest;
 use countersign_ledger::statement::{Statement, Verdict};
 use serde_json::{Value, json};
@@ -208,14 +210,19 @@ pub fn exceptions(audit: &Audit<'_>, which: &Which) -> Result<Answer, Failure> {
         environment: which.environment.as_deref(),
         app: None,
     })?;
+    let mut verdicts: BTreeMap<String, Option<String>> = BTreeMap::new();
     for held in states {
         let row = held.row;
-        let leaf: Option<Digest> = row.object.parse().ok();
-        let source = leaf
-            .map(|leaf| audit.index.source_by_leaf(&leaf))
-            .transpose()?
-            .flatten();
-        let verdict = source.map(|source| source.row.what);
+        let verdict = match verdicts.get(&row.object) {
+            Some(verdict) => verdict.clone(),
+            None => {
+                let leaf: Option<Digest> = row.object.parse().ok();
+                let source = leaf.map(|leaf| audit.index.source_by_leaf(&leaf));
+                let verdict = source.transpose()?.flatten().map(|source| source.row.what);
+                verdicts.insert(row.object.clone(), verdict.clone());
+                verdict
+            }
+        };
         if verdict
             .as_ref()
             .is_some_and(|verdict| *verdict != word(&Verdict::Verified))

@@ -265,9 +265,10 @@ impl Audit<'_> {
         Answer::new(title, columns, Basis::of(self.log.head()))
     }
 
-    /// The entry behind a row: its bytes under the checkpoint's root, and the row must be what they say.
+    /// The entry behind a row. The row's leaf hash is in the tree that led to the checkpoint's root: bytes that hash to it are
+    /// the entry's, and the row must be what they say.
     pub fn show(&self, held: &Held) -> Result<Shown, Failure> {
-        let (bytes, _) = self.log.entry(held.row.index)?;
+        let bytes = self.log.lying(held.row.index)?;
         let read = Read::new(held.row.index, &bytes);
         if leaf_hash(&bytes) != held.row.leaf || Row::of(&read) != held.row {
             return Err(Failure::Negative(format!(
