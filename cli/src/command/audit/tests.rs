@@ -382,3 +382,60 @@ fn a_damaged_log_answers_nothing_but_verify() {
         );
     }
 }
+
+/// Serves a folder's files on loopback until the test's process ends.
+fn served(folder: std::path::PathBuf) -> String {
+    use std::io::{BufRead as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+            let first = lines.next().and_then(Result::ok).unwrap_or_default();
+            while lines
+                .next()
+                .and_then(Result::ok)
+                .is_some_and(|line| !line.is_empty())
+            {}
+            let path = first
+                .split(' ')
+                .nth(1)
+                .unwrap_or("/")
+                .trim_start_matches('/')
+                .to_owned();
+            let (status, body) = match std::fs::read(folder.join(path)) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(&body));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_log_behind_a_url_answers_like_its_folder() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = copied(&Fixture::complete(Level::Signed));
+    let here = ask(folder.path(), |audit| running::history(audit, "cart"));
+    let mut args = parsed("verify", folder.path());
+    args.log.log = served(folder.path().join("log"));
+    args.log.index = Some(folder.path().join("other.sqlite"));
+    let there = open::with(&args.log, |audit| running::history(audit, "cart")).unwrap();
+    assert_eq!(there, here);
+    args.log.log = args
+        .log
+        .log
+        .replace("http://127.0.0.1", "http://127.0.0.1:1");
+    assert!(matches!(
+        run(&args, false),
+        Err(Failure::Fault(_) | Failure::Mistake(_))
+    ));
+}
