@@ -51,6 +51,8 @@ pub enum Command {
     Sync(command::sync::SyncArgs),
     /// Allow a change that needs a person's word.
     Permit(command::permit::PermitArgs),
+    /// Answer an auditor's questions from the signed log, offline too.
+    Audit(command::audit::AuditArgs),
     /// Make and read trust roots.
     Trust(command::trust::TrustArgs),
     /// Let clusters join.

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 
 mod args;
+mod audit;
 mod command;
 mod exit;
 mod hub;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Lock(args) => command::lock::run(&args),
         Command::Sync(args) => command::sync::run(&args),
         Command::Permit(args) => command::permit::run(&args, color),
+        Command::Audit(args) => command::audit::run(&args, color),
         Command::Trust(args) => command::trust::run(&args),
         Command::Cluster(args) => command::cluster::run(&args),
         Command::Log(args) => command::log::run(&args),

@@ -1,5 +1,6 @@
 //! One command a file.
 
+pub mod audit;
 pub mod cluster;
 pub mod completions;
 pub mod diff;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
-pub use safe::safe;
+pub use safe::{safe, safe_value};
 pub use style::{ColorChoice, Style, health_style, sync_style};
 pub use table::Table;
 
@@ -43,7 +43,7 @@ pub fn write_value<T: Serialize>(
         }
         Form::Yaml => {
             let mut value = serde_json::to_value(value).map_err(|e| bug(&e))?;
-            safe::safe_value(&mut value);
+            safe_value(&mut value);
             serde_saphyr::to_string(&value).map_err(|e| bug(&e))?
         }
     };

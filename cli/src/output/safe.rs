@@ -32,7 +32,7 @@ pub(super) fn safe_json(text: &str) -> String {
 }
 
 /// The same for all strings and keys of a value.
-pub(super) fn safe_value(value: &mut Value) {
+pub fn safe_value(value: &mut Value) {
     match value {
         Value::String(text) => *text = safe(text),
         Value::Array(list) => list.iter_mut().for_each(safe_value),

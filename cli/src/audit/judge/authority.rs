@@ -1,0 +1,102 @@
+//! Who may speak: trust roots, enrolments, revocations; and people's overrides.
+
+use countersign_ledger::digest::Digest;
+use countersign_ledger::statement::{Enrolment, Override, Revocation, TrustEntry};
+
+use super::{Entry, Judge, Judgement, Role};
+use crate::audit::entry::word;
+use crate::audit::finding::Code;
+use crate::audit::keys::Standing;
+
+impl Judge {
+    pub(super) fn trust_entry(&mut self, entry: &Entry, said: &TrustEntry, out: &mut Judgement) {
+        let index = entry.read.index;
+        // The first word of a new agent CA may be that its own root is in effect.
+        let roots = self.keys.roots();
+        let new = roots.iter().find(|root| root.version == said.version);
+        let lists = |key| new.is_some_and(|root| root.agent_cas.iter().any(|had| had.key == key));
+        let its_own = entry.signers.iter().any(|key| {
+            let standing = self.keys.standing(&Role::AgentCa, key, index);
+            standing == Standing::NotYet && lists(*key)
+        });
+        if !its_own && !self.speaks(entry, &[Role::AgentCa], "", out) {
+            return;
+        }
+        let known = self.digests.get(&said.version) == Some(&said.root);
+        if new.is_none() || !known {
+            let why = format!("version {} with digest {}", said.version, said.root);
+            out.find(index, Code::TrustRootUnknown, "", why);
+            return;
+        }
+        match self.keys.effective() {
+            Some(had) if had >= said.version => {
+                let why = format!("version {} after {had}", said.version);
+                out.find(index, Code::TrustRootOrder, "", why);
+            }
+            _ => {
+                out.holds = true;
+                self.keys.take_root(said.version);
+            }
+        }
+    }
+
+    pub(super) fn enrolment(&mut self, entry: &Entry, said: &Enrolment, out: &mut Judgement) {
+        let (cluster, index) = (said.cluster.as_str(), entry.read.index);
+        if !self.speaks(entry, &[Role::AgentCa], cluster, out) {
+            return;
+        }
+        if !entry.signers.contains(&said.receipt_key) {
+            let why = format!("{} did not sign itself", said.receipt_key);
+            out.find(index, Code::EnrolmentUnproven, cluster, why);
+            return;
+        }
+        if self.keys.cluster(cluster).is_none() {
+            let why = format!("the trust root does not list {cluster:?}");
+            out.find(index, Code::ClusterUnknown, cluster, why);
+        }
+        let last = self.keys.enrolled(cluster).last();
+        let before = last.map_or(0, |last| last.number);
+        if said.number != before + 1 {
+            let why = format!("number {} after {before}", said.number);
+            out.find(index, Code::EnrolmentNumber, cluster, why);
+        }
+        out.holds = true;
+        self.keys
+            .take_enrolment(cluster, said.receipt_key, said.number, index);
+    }
+
+    pub(super) fn revocation(&mut self, entry: &Entry, said: &Revocation, out: &mut Judgement) {
+        let cluster = said.cluster.as_deref().unwrap_or_default();
+        out.holds = self.speaks(entry, &[Role::AgentCa], cluster, out);
+        if out.holds {
+            self.keys.take_revocation(said.key, entry.read.index);
+        }
+    }
+
+    pub(super) fn override_(&mut self, entry: &Entry, said: &Override, out: &mut Judgement) {
+        let cluster = said.cluster.as_deref().unwrap_or_default();
+        let index = entry.read.index;
+        let Some((_, name)) = self.speaker(entry, &[Role::Overrider], cluster, out) else {
+            return;
+        };
+        out.holds = true;
+        if name != said.by {
+            let why = format!("says it is by {:?}, the key is of {name:?}", said.by);
+            out.find(index, Code::KeyRole, cluster, why);
+            out.holds = false;
+        }
+        let why = format!(
+            "{} by {name} until {}: {}",
+            word(&said.kind),
+            said.until,
+            said.reason
+        );
+        out.find(index, Code::OverrideUsed, cluster, why);
+    }
+
+    /// Tells the digests of the trust roots' documents, by version.
+    pub fn with_digests(mut self, digests: impl IntoIterator<Item = (u64, Digest)>) -> Self {
+        self.digests = digests.into_iter().collect();
+        self
+    }
+}

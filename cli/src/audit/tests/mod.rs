@@ -1,0 +1,3 @@
+//! What the tests of the auditor's side share.
+
+pub mod fixture;

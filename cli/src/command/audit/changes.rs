@@ -1,0 +1,325 @@
+//! `audit changes`, `exceptions` and `drift`: populations, each with the range of the log that they are all of.
+
+use std::collections::BTreeMap;
+
+use countersign_ledger::digest::Digest;
+use countersign_ledger::statement::{Statement, Verdict};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::open::Audit;
+use crate::audit::entry::word;
+use crate::audit::index::{Asked, Held};
+use crate::audit::judge::time;
+use crate::exit::Failure;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// From this time on, in milliseconds since 1970.
+    pub from: Option<u64>,
+    /// Before this time.
+    pub to: Option<u64>,
+    /// One cluster.
+    pub cluster: Option<String>,
+    /// One environment.
+    pub environment: Option<String>,
+}
+
+impl Which {
+    fn words(&self) -> String {
+        let mut words = String::new();
+        if let Some(cluster) = &self.cluster {
+            words.push_str(&format!(" on cluster {cluster}"));
+        }
+        if let Some(environment) = &self.environment {
+            words.push_str(&format!(" in environment {environment}"));
+        }
+        if let Some(from) = self.from {
+            words.push_str(&format!(" from {}", time(from)));
+        }
+        if let Some(to) = self.to {
+            words.push_str(&format!(" to {}", time(to)));
+        }
+        words
+    }
+}
+
+fn when(ms: Option<u64>) -> Value {
+    json!(ms.map(time))
+}
+
+/// The columns of `changes`.
+pub const CHANGES: [&str; 19] = [
+    "index",
+    "loggedAfter",
+    "loggedBy",
+    "cluster",
+    "environment",
+    "generation",
+    "commit",
+    "author",
+    "signer",
+    "verdict",
+    "permittedBy",
+    "manifest",
+    "statement",
+    "sourceIndex",
+    "appliedAt",
+    "receiptIndex",
+    "appsFailed",
+    "health",
+    "holds",
+];
+
+/// Every state that was sealed in a time.
+pub fn changes(audit: &Audit<'_>, which: &Which) -> Result<Answer, Failure> {
+    let title = format!("Which changes were made{}?", which.words());
+    let mut answer = audit.answer(title, &CHANGES);
+    let (from, to) = audit.index.range(which.from, which.to)?;
+    answer.basis.range = (from, to);
+    let held = audit.index.entries(&Asked {
+        kinds: &["desired"],
+        from,
+        to,
+        cluster: which.cluster.as_deref(),
+        environment: which.environment.as_deref(),
+        app: None,
+    })?;
+    for held in &held {
+        answer.rows.push(change(audit, held)?);
+    }
+    answer.notes.push(
+        "A change counts if it may have been logged in that time: after one cluster's word and by another's. Each is one \
+         signed state of one cluster."
+            .to_owned(),
+    );
+    Ok(answer)
+}
+
+/// One state with all its links.
+pub fn change(audit: &Audit<'_>, held: &Held) -> Result<Vec<Value>, Failure> {
+    let row = &held.row;
+    let between = audit.index.between(row.index)?;
+    audit.show(held)?;
+    let leaf: Option<Digest> = row.object.parse().ok();
+    let source = match leaf {
+        Some(leaf) => audit.index.source_by_leaf(&leaf)?,
+        None => None,
+    };
+    let mut author = Value::Null;
+    if let Some(source) = &source
+        && let Ok(Statement::Source(said)) = audit.show(source)?.read.said
+    {
+        author = json!(said.author);
+    }
+    let receipt = audit
+        .index
+        .answer(&row.cluster, row.generation, row.index)?;
+    let receipt = receipt.filter(|receipt| receipt.row.generation == row.generation);
+    let mut failed = Value::Null;
+    if let Some(receipt) = &receipt
+        && let Ok(Statement::Receipt(said)) = audit.show(receipt)?.read.said
+    {
+        failed = json!(said.apps.failed);
+    }
+    let of =
+        |held: &Option<Held>, field: fn(&Held) -> Value| held.as_ref().map_or(Value::Null, field);
+    Ok(vec![
+        json!(row.index),
+        when(between.after),
+        when(between.by),
+        json!(row.cluster),
+        json!(row.environment),
+        json!(row.generation),
+        json!(row.commit),
+        author,
+        of(&source, |had| json!(had.row.who)),
+        of(&source, |had| json!(had.row.what)),
+        json!(row.who),
+        json!(row.subject),
+        json!(row.digest.to_string()),
+        of(&source, |had| json!(had.row.index)),
+        of(&receipt, |had| when(had.row.at)),
+        of(&receipt, |had| json!(had.row.index)),
+        failed,
+        of(&receipt, |had| json!(had.row.who)),
+        json!(held.holds),
+    ])
+}
+
+/// Everything that an auditor looks at first.
+pub fn exceptions(audit: &Audit<'_>, which: &Which) -> Result<Answer, Failure> {
+    let title = format!("What was out of the ordinary{}?", which.words());
+    let columns = [
+        "index",
+        "kind",
+        "cluster",
+        "loggedAfter",
+        "loggedBy",
+        "detail",
+    ];
+    let mut answer = audit.answer(title, &columns);
+    let (from, to) = audit.index.range(which.from, which.to)?;
+    answer.basis.range = (from, to);
+    let mut rows: Vec<(Option<u64>, String, String, String)> = Vec::new();
+    let keys = audit.keys();
+    let in_environment = |cluster: &str| {
+        which.environment.as_ref().is_none_or(|wanted| {
+            keys.cluster(cluster)
+                .is_some_and(|trust| trust.environment == *wanted)
+        })
+    };
+    let wanted = |cluster: &str| {
+        which
+            .cluster
+            .as_ref()
+            .is_none_or(|name| name == cluster || cluster.is_empty())
+            && (cluster.is_empty() || in_environment(cluster))
+    };
+    for finding in &audit.outcome.findings {
+        let inside = finding
+            .index
+            .is_none_or(|index| (from..to).contains(&index));
+        if inside && wanted(&finding.cluster) {
+            let code = finding.code.name().to_owned();
+            rows.push((
+                finding.index,
+                code,
+                finding.cluster.clone(),
+                finding.detail.clone(),
+            ));
+        }
+    }
+    for held in audit.index.unhealed(which.cluster.as_deref())? {
+        if (from..to).contains(&held.row.index) && wanted(&held.row.cluster) {
+            let detail = format!("{} by {}", held.row.object, held.row.who);
+            rows.push((
+                Some(held.row.index),
+                "DRIFT_UNHEALED".into(),
+                held.row.cluster,
+                detail,
+            ));
+        }
+    }
+    let states = audit.index.entries(&Asked {
+        kinds: &["desired"],
+        from,
+        to,
+        cluster: which.cluster.as_deref(),
+        environment: which.environment.as_deref(),
+        app: None,
+    })?;
+    let mut verdicts: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for held in states {
+        let row = held.row;
+        let verdict = match verdicts.get(&row.object) {
+            Some(verdict) => verdict.clone(),
+            None => {
+                let leaf: Option<Digest> = row.object.parse().ok();
+                let source = leaf.map(|leaf| audit.index.source_by_leaf(&leaf));
+                let verdict = source.transpose()?.flatten().map(|source| source.row.what);
+                verdicts.insert(row.object.clone(), verdict.clone());
+                verdict
+            }
+        };
+        if verdict
+            .as_ref()
+            .is_some_and(|verdict| *verdict != word(&Verdict::Verified))
+        {
+            let detail = format!("commit {} is {}", row.commit, verdict.unwrap_or_default());
+            rows.push((
+                Some(row.index),
+                "COMMIT_UNVERIFIED".into(),
+                row.cluster.clone(),
+                detail,
+            ));
+        }
+        if !row.who.is_empty() {
+            let detail = format!("generation {} was permitted by {}", row.generation, row.who);
+            rows.push((Some(row.index), "PERMIT".into(), row.cluster, detail));
+        }
+    }
+    rows.sort();
+    for (index, kind, cluster, detail) in rows {
+        let between = index
+            .map(|index| audit.index.between(index))
+            .transpose()?
+            .unwrap_or_default();
+        answer.rows.push(vec![
+            json!(index),
+            json!(kind),
+            json!(cluster),
+            when(between.after),
+            when(between.by),
+            json!(detail),
+        ]);
+    }
+    Ok(answer)
+}
+
+/// Drift records.
+pub fn drift(audit: &Audit<'_>, which: &Which, unhealed: bool) -> Result<Answer, Failure> {
+    let title = format!("What drifted{}?", which.words());
+    let columns = [
+        "index",
+        "cluster",
+        "app",
+        "object",
+        "what",
+        "managers",
+        "paths",
+        "count",
+        "first",
+        "last",
+        "healed",
+        "healedAfterMs",
+        "holds",
+    ];
+    let mut answer = audit.answer(title, &columns);
+    let (from, to) = audit.index.range(which.from, which.to)?;
+    answer.basis.range = (from, to);
+    let held = if unhealed {
+        let mut held = audit.index.unhealed(which.cluster.as_deref())?;
+        held.retain(|held| (from..to).contains(&held.row.index));
+        held
+    } else {
+        audit.index.entries(&Asked {
+            kinds: &["drift"],
+            from,
+            to,
+            cluster: which.cluster.as_deref(),
+            environment: None,
+            app: None,
+        })?
+    };
+    let keys = audit.keys();
+    for held in held {
+        if let Some(wanted) = &which.environment
+            && keys
+                .cluster(&held.row.cluster)
+                .is_none_or(|trust| trust.environment != *wanted)
+        {
+            continue;
+        }
+        let Ok(Statement::Drift(said)) = audit.show(&held)?.read.said else {
+            continue;
+        };
+        answer.rows.push(vec![
+            json!(held.row.index),
+            json!(said.cluster),
+            json!(said.app),
+            json!(said.object.to_string()),
+            json!(word(&said.what)),
+            json!(said.managers.join(", ")),
+            json!(said.paths.join(", ")),
+            json!(said.count),
+            json!(said.first.to_string()),
+            json!(said.last.to_string()),
+            json!(said.healed),
+            json!(said.healed_after_ms),
+            json!(held.holds),
+        ]);
+    }
+    Ok(answer)
+}
