@@ -1,4 +1,4 @@
-//! Somebody in the hub's place, with its TLS keys but no sealer key: each attack refused by name, the cluster untouched,
+//! Somebody in the hub's place, with its TLS keys and its log's but no sealer key: each attack refused by name, the cluster untouched,
 //! the last good state still healed.
 
 use std::{path::Path, time::Duration};
@@ -6,8 +6,9 @@ use std::{path::Path, time::Duration};
 use countersign_ledger::{digest::Digest, dsse, key::FileKey, statement::Statement};
 use countersign_proto::agent::v1::{Blob, Head};
 use countersign_tests::{
-    rogue::{Forgery, Rogue, entries, forge},
+    rogue::{Forgery, Rogue, StolenLog, entries, forge},
     until,
+    world::FLEET,
 };
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -130,11 +131,13 @@ async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
         ),
     ];
     for (n, (attack, head, blobs, refusals)) in attacks.into_iter().enumerate() {
+        let log = logged(&stand, &head);
         let rogue = Rogue::start(
             stand.world.hub.agents(),
             &stand.world.trust.hub_keys(),
             head,
             blobs,
+            Some(log),
         )
         .await
         .unwrap();
@@ -172,11 +175,13 @@ async fn another_clusters_statement_is_refused() {
     let genuine = envelopes(&stand.world.hub.data()).pop().unwrap();
     let Forgery { head, blobs } = forge_for_other(&stand, &genuine);
     stand.world.hub.process.kill().unwrap();
+    let log = logged(&stand, &head);
     let rogue = Rogue::start(
         stand.world.hub.agents(),
         &stand.world.trust.hub_keys(),
         head,
         blobs,
+        Some(log),
     )
     .await
     .unwrap();
@@ -191,6 +196,16 @@ async fn another_clusters_statement_is_refused() {
     .await;
     rogue.leave().await;
     heals(&stand, "a").await;
+}
+
+/// The stolen log with what the attacker says in it.
+pub(crate) fn logged(stand: &Stand, head: &Head) -> StolenLog {
+    let store = stand.world.hub.data().join("store");
+    let mut log = StolenLog::take(FLEET, &store, &stand.world.trust.hub_keys()).unwrap();
+    for envelope in &head.envelopes {
+        log.append(envelope);
+    }
+    log
 }
 
 /// A state for another cluster of the same environment, signed with the real sealer's key.
@@ -212,7 +227,7 @@ fn forge_for_other(stand: &Stand, genuine: &[u8]) -> Forgery {
     }
 }
 
-async fn heals(stand: &Stand, name: &str) {
+pub(crate) async fn heals(stand: &Stand, name: &str) {
     let before = stand.value("default", name, "v").await;
     let patch = Patch::Merge(json!({"data": {"v": "hacked"}}));
     stand
@@ -226,7 +241,7 @@ async fn heals(stand: &Stand, name: &str) {
     .await;
 }
 
-fn head(envelopes: &[Vec<u8>]) -> Head {
+pub(crate) fn head(envelopes: &[Vec<u8>]) -> Head {
     Head {
         envelopes: envelopes.iter().map(|bytes| bytes.clone().into()).collect(),
         ..Head::default()
@@ -234,7 +249,7 @@ fn head(envelopes: &[Vec<u8>]) -> Head {
 }
 
 /// The envelopes of the cluster's states in a hub's store, by generation.
-fn envelopes(data: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn envelopes(data: &Path) -> Vec<Vec<u8>> {
     let mut found = std::collections::BTreeMap::new();
     for entry in std::fs::read_dir(data.join("store/staging")).unwrap() {
         let path = entry.unwrap().path();
@@ -252,7 +267,7 @@ fn envelopes(data: &Path) -> Vec<Vec<u8>> {
 }
 
 /// Every blob of a hub's store.
-fn blobs(data: &Path) -> Vec<Blob> {
+pub(crate) fn blobs(data: &Path) -> Vec<Blob> {
     let mut found = Vec::new();
     for folder in std::fs::read_dir(data.join("store/blobs")).unwrap() {
         for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {

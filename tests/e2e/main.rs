@@ -30,6 +30,7 @@ mod healing;
 mod health_rules;
 mod interop;
 mod lock;
+mod log_attacks;
 mod object_store;
 mod removal;
 mod renderer;

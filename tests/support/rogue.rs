@@ -36,10 +36,16 @@ use tonic::{
 
 use crate::install_tls;
 
+mod log;
+
+pub use log::StolenLog;
+
 /// What it says, and what it was told.
 #[derive(Debug, Default)]
 struct Part {
     head: Mutex<Head>,
+    /// What makes the head look logged.
+    log: Option<StolenLog>,
     blobs: Mutex<Vec<Blob>>,
     reports: Mutex<Vec<ReportRequest>>,
 }
@@ -54,7 +60,8 @@ pub struct Rogue {
 }
 
 impl Rogue {
-    /// Takes the hub's place at `address` with the authority stolen from its key folder, and sends `head` to whoever asks.
+    /// Takes the hub's place at `address` with the authority stolen from its key folder, and sends `head` to whoever asks:
+    /// as it is, or dressed up by a stolen log.
     ///
     /// # Errors
     /// If the address is taken or the keys can't be read.
@@ -63,10 +70,12 @@ impl Rogue {
         keys: &Path,
         head: Head,
         blobs: Vec<Blob>,
+        log: Option<StolenLog>,
     ) -> anyhow::Result<Self> {
         install_tls();
         let part = Arc::new(Part {
             head: Mutex::new(head),
+            log,
             blobs: Mutex::new(blobs),
             reports: Mutex::default(),
         });
@@ -276,13 +285,21 @@ impl Agents for Service {
         Ok(Response::new(TrustRootsResponse::default()))
     }
 
-    async fn heads(&self, _: Request<HeadsRequest>) -> Result<Response<Self::HeadsStream>, Status> {
-        let head = self
+    async fn heads(
+        &self,
+        request: Request<HeadsRequest>,
+    ) -> Result<Response<Self::HeadsStream>, Status> {
+        let mut head = self
             .0
             .head
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        if let Some(log) = &self.0.log {
+            head = log
+                .dress(head, request.get_ref().tree_size)
+                .map_err(|error| Status::internal(error.to_string()))?;
+        }
         // The stream stays open, as the hub's would.
         let stream = stream::once(async move { Ok(head) }).chain(stream::pending());
         Ok(Response::new(Box::pin(stream)))

@@ -19,6 +19,9 @@ use crate::{
 /// How long a fleet may take to do what a commit says, on a machine with much else to do.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 
+/// The fleet's name.
+pub const FLEET: &str = "test";
+
 /// A repository that operators push to, and the hub that tracks it.
 #[derive(Debug)]
 pub struct World {
@@ -54,7 +57,7 @@ impl World {
     ) -> anyhow::Result<World> {
         let bare = GitRepo::bare("fleet")?;
         repo.push(&bare)?;
-        let trust = Trust::init("test", clusters)?;
+        let trust = Trust::init(FLEET, clusters)?;
         let tracked = bare.path().to_string_lossy().into_owned();
         let hub = Hub::start(options(hub::Options::new(tracked, &trust))).await?;
         let operator = Operator::of(&hub)?;

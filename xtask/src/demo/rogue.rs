@@ -1,7 +1,10 @@
 //! The smuggler's act: somebody who has stolen the hub's TLS keys puts a state of their own in its place.
 
 use countersign_ledger::key::FileKey;
-use countersign_tests::rogue::{Rogue, forge};
+use countersign_tests::{
+    rogue::{Rogue, StolenLog, forge},
+    world::FLEET,
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use serde_json::json;
@@ -24,13 +27,26 @@ pub(super) async fn smuggle(stage: &mut Stage) -> anyhow::Result<((), String)> {
         "metadata": {"name": LOOT, "namespace": "lobby", "labels": {"countersign.dev/app": "smuggled"}},
         "data": {"pay": "the smuggler"},
     });
-    // Right in everything: cluster, generation, previous digest, manifest, blobs. Only the sealer's key is missing.
+    // Right in everything: cluster, generation, previous digest, manifest, blobs, and even in a log, for its key is stolen
+    // too. Only the sealer's key is missing.
     let key = FileKey::generate(&ring::rand::SystemRandom::new())?;
     let forgery = forge(&genuine, &object, &key)?;
 
     stage.world.hub.process.kill()?;
     let keys = stage.world.trust.hub_keys();
-    let rogue = Rogue::start(stage.world.hub.agents(), &keys, forgery.head, forgery.blobs).await?;
+    let store = stage.world.hub.data().join("store");
+    let mut log = StolenLog::take(FLEET, &store, &keys)?;
+    for envelope in &forgery.head.envelopes {
+        log.append(envelope);
+    }
+    let rogue = Rogue::start(
+        stage.world.hub.agents(),
+        &keys,
+        forgery.head,
+        forgery.blobs,
+        Some(log),
+    )
+    .await?;
     let refused =
         countersign_tests::wait("an agent refuses the forged state", PATIENCE, async || {
             let refusals = rogue.refusals();
@@ -55,7 +71,7 @@ pub(super) async fn smuggle(stage: &mut Stage) -> anyhow::Result<((), String)> {
         );
     }
     let detail = format!(
-        "a stolen TLS authority and a forged state for {target}, right in everything but the sealer's signature:\n\
+        "a stolen TLS authority, a stolen log and a forged state for {target}, right in everything but the sealer's signature:\n\
          {refused}; both clusters untouched, and the real hub is back"
     );
     Ok(((), detail))

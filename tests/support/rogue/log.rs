@@ -1,0 +1,183 @@
+//! The hub's log in an attacker's hands: its entries, its key, and any tree that the attacker likes to sign.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use countersign_ledger::{
+    Digest,
+    digest::leaf_hash,
+    dsse,
+    key::FileKey,
+    statement::Statement,
+    tlog::{
+        checkpoint::Checkpoint,
+        merkle::{self, EMPTY_ROOT, ProofError, node_hash},
+        note::Note,
+    },
+    trust::log_name,
+};
+use countersign_proto::agent::v1::{Head, LogEntry, LogProof};
+
+use super::entries;
+
+/// A log as an attacker shows it.
+#[derive(Debug, Clone)]
+pub struct StolenLog {
+    origin: String,
+    entries: Vec<Vec<u8>>,
+    leaves: Vec<Digest>,
+    key: Arc<FileKey>,
+}
+
+impl StolenLog {
+    /// The log in a hub's store, all of whose keys lie in `keys`.
+    ///
+    /// # Errors
+    /// If the store or the key can't be read.
+    pub fn take(fleet: &str, store: &Path, keys: &Path) -> anyhow::Result<Self> {
+        let pem = std::fs::read_to_string(keys.join("log.key")).context("read the log's key")?;
+        let mut log = Self {
+            origin: log_name(fleet),
+            entries: Vec::new(),
+            leaves: Vec::new(),
+            key: Arc::new(FileKey::from_pem(&pem)?),
+        };
+        let mut claims: Vec<_> = std::fs::read_dir(store.join("claims"))?
+            .map(|claim| Ok(claim?.path()))
+            .collect::<std::io::Result<_>>()?;
+        claims.sort();
+        for claim in claims.iter().filter(|path| path.is_file()) {
+            let claim = countersign_ledger::claim::Claim::parse(&std::fs::read(claim)?)?;
+            let staged = std::fs::read(store.join("staging").join(claim.staging.to_string()))?;
+            for entry in entries(&staged) {
+                log.append(entry);
+            }
+        }
+        Ok(log)
+    }
+
+    /// The same log, signed with another key.
+    #[must_use]
+    pub fn signed_with(mut self, key: FileKey) -> Self {
+        self.key = Arc::new(key);
+        self
+    }
+
+    /// The log as it was when it had `size` entries.
+    #[must_use]
+    pub fn cut(mut self, size: usize) -> Self {
+        self.entries.truncate(size);
+        self.leaves.truncate(size);
+        self
+    }
+
+    /// How many entries it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Adds an entry unless it is there.
+    pub fn append(&mut self, entry: &[u8]) {
+        let leaf = leaf_hash(entry);
+        if !self.leaves.contains(&leaf) {
+            self.leaves.push(leaf);
+            self.entries.push(entry.to_vec());
+        }
+    }
+
+    /// Replaces an entry, as if it had never been: history is written anew.
+    pub fn rewrite(&mut self, index: usize, entry: &[u8]) {
+        self.leaves[index] = leaf_hash(entry);
+        self.entries[index] = entry.to_vec();
+    }
+
+    /// The signed checkpoint of the whole log.
+    ///
+    /// # Errors
+    /// If it can't be signed.
+    pub fn checkpoint(&self) -> anyhow::Result<Vec<u8>> {
+        let checkpoint = Checkpoint {
+            origin: self.origin.clone(),
+            size: self.leaves.len() as u64,
+            root: root(&self.leaves),
+        };
+        let mut note = Note::new(&checkpoint.text())?;
+        note.sign(&self.origin, self.key.as_ref())?;
+        Ok(note.bytes())
+    }
+
+    /// A head that looks as the hub's does for an agent whose last checkpoint had `tree_size` entries: with the checkpoint,
+    /// its consistency proof as far as there is one, and a proof for each envelope and its source that the log has.
+    ///
+    /// # Errors
+    /// If it can't be signed.
+    pub fn dress(&self, head: Head, tree_size: u64) -> anyhow::Result<Head> {
+        let size = self.leaves.len() as u64;
+        let consistency = merkle::consistency_proof::<ProofError>(tree_size, size, self.node());
+        let mut sources = Vec::new();
+        for bytes in &head.envelopes {
+            let Ok(envelope) = dsse::Envelope::parse(bytes, &dsse::Limits::entry()) else {
+                continue;
+            };
+            let Ok(Statement::Desired(desired)) = Statement::parse(envelope.payload()) else {
+                continue;
+            };
+            if let Some(index) = self.leaves.iter().position(|leaf| *leaf == desired.source) {
+                sources.push(LogEntry {
+                    envelope: self.entries[index].clone().into(),
+                    proof: Some(self.proof(index)?),
+                });
+            }
+        }
+        let proofs = head.envelopes.iter().map(|envelope| {
+            let leaf = leaf_hash(envelope);
+            let index = self.leaves.iter().position(|other| *other == leaf);
+            index.map_or_else(|| Ok(LogProof::default()), |index| self.proof(index))
+        });
+        Ok(Head {
+            checkpoint: self.checkpoint()?.into(),
+            consistency: consistency.map(|hashes| wire(&hashes)).unwrap_or_default(),
+            proofs: proofs.collect::<anyhow::Result<_>>()?,
+            sources,
+            ..head
+        })
+    }
+
+    fn proof(&self, index: usize) -> anyhow::Result<LogProof> {
+        let size = self.leaves.len() as u64;
+        let index = index as u64;
+        let hashes = merkle::inclusion_proof::<ProofError>(index, size, self.node())?;
+        Ok(LogProof {
+            index,
+            hashes: wire(&hashes),
+        })
+    }
+
+    fn node(&self) -> impl FnMut(merkle::NodeId) -> Result<Digest, ProofError> {
+        |node| {
+            let width = 1_usize << node.level;
+            let from = usize::try_from(node.index).unwrap_or(usize::MAX) * width;
+            Ok(root(&self.leaves[from..from + width]))
+        }
+    }
+}
+
+/// The root over `leaves` (RFC 6962, 2.1).
+fn root(leaves: &[Digest]) -> Digest {
+    match leaves {
+        [] => EMPTY_ROOT,
+        [leaf] => *leaf,
+        _ => {
+            let half = leaves.len().next_power_of_two() / 2;
+            node_hash(&root(&leaves[..half]), &root(&leaves[half..]))
+        }
+    }
+}
+
+fn wire(hashes: &[Digest]) -> Vec<bytes::Bytes> {
+    hashes
+        .iter()
+        .map(|hash| bytes::Bytes::copy_from_slice(hash.as_bytes()))
+        .collect()
+}
