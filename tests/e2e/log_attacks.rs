@@ -71,7 +71,10 @@ async fn what_is_not_in_the_log_is_refused_though_the_sealers_own_key_signed_it(
     let proof_of_another = {
         let mut head = log.dress(forged.clone(), log.size() as u64).unwrap();
         let honest = log
-            .dress(super::attacks::head(&[newest.clone()]), log.size() as u64)
+            .dress(
+                super::attacks::head(std::slice::from_ref(&newest)),
+                log.size() as u64,
+            )
             .unwrap();
         head.proofs = honest.proofs;
         head
@@ -121,7 +124,7 @@ async fn what_is_not_in_the_log_is_refused_though_the_sealers_own_key_signed_it(
         },
         Attack {
             name: "a log that went back",
-            head: head(&[newest.clone()]),
+            head: head(std::slice::from_ref(&newest)),
             log: Some(log.clone().cut(log.size() - 1)),
             refused: "LOG_ROLLED_BACK",
         },
