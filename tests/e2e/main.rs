@@ -30,6 +30,7 @@ mod health_rules;
 mod interop;
 mod lock;
 mod object_store;
+mod receipts;
 mod removal;
 mod renderer;
 mod rig;

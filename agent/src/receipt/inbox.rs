@@ -432,3 +432,6 @@ pub fn of(refusal: &countersign_ledger::refusal::Refusal, time: i64) -> RefusalS
         last: time,
     }
 }
+
+#[cfg(test)]
+mod tests;

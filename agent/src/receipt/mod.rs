@@ -315,3 +315,6 @@ fn health(status: Status) -> Health {
         Status::Degraded => Health::Degraded,
     }
 }
+
+#[cfg(test)]
+mod tests;

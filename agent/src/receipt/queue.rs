@@ -529,3 +529,6 @@ fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;
