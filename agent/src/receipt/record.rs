@@ -97,7 +97,7 @@ pub async fn run(recorder: Recorder, stop: CancellationToken) {
         let room = recorder.room();
         if room == Room::Full {
             // It folds where it is until there is room; the heart beats again then.
-            (again, last) = (None, last.max(Instant::now() - recorder.heartbeat / 2));
+            (again, last) = (None, Instant::now());
             continue;
         }
         let now = Instant::now();
