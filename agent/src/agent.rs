@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use countersign_ledger::digest::Digest;
 use countersign_ledger::refusal::Refusal;
+use countersign_ledger::verify::Known;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,10 @@ use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::pull::hub::Hub;
 use crate::pull::{self, Puller};
+use crate::receipt::outbox::Outbox;
+use crate::receipt::queue::Queue;
+use crate::receipt::record::{self, Recorder};
+use crate::receipt::send::{self, Sender};
 use crate::saved::Saved;
 use crate::{heal, health, report, serve, sync};
 
@@ -160,6 +165,40 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
+    let queue =
+        Queue::open(&saved.receipts(), keys.receipt()).map_err(|error| StartError::Data {
+            folder: options.data.display().to_string(),
+            error,
+        })?;
+    engine.receipts.recorded(queue.synced());
+    let outbox = Outbox::new(queue);
+    let last = restored
+        .as_ref()
+        .map(|kept| kept.manifest().statement().last());
+    let (believed, known) = watch::channel(Known {
+        seen: seen.clone(),
+        ..Known::new(&options.cluster, roots.clone(), last)
+    });
+    tasks.spawn(record::run(
+        Recorder {
+            engine: Arc::clone(&engine),
+            keys: Arc::clone(&keys),
+            outbox: Arc::clone(&outbox),
+            known: known.clone(),
+            heartbeat: Duration::from_secs(options.heartbeat_seconds),
+        },
+        stop.clone(),
+    ));
+    tasks.spawn(send::run(
+        Sender {
+            outbox,
+            engine: Arc::clone(&engine),
+            key: keys.receipt(),
+            known,
+            channel: channel_out.clone(),
+        },
+        stop.clone(),
+    ));
     let mut puller = Puller {
         hub: Hub::new(options.hub.clone(), roots.newest().document().hub_ca),
         keys,
@@ -169,14 +208,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         identity: identity.clone(),
         token,
         renew: false,
-        last: restored
-            .as_ref()
-            .map(|kept| kept.manifest().statement().last()),
+        last,
         seen,
         roots,
         checked: checked.unwrap_or_default(),
         kept: None,
         newest,
+        believed,
         channel,
     };
     if let Some(kept) = restored {

@@ -141,6 +141,15 @@ pub struct Options {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub compare_every: u64,
+    /// Seconds after which a cluster on which nothing happened countersigns that nothing did.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_HEARTBEAT_SECONDS",
+        value_name = "SECONDS",
+        default_value = "3600",
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000)
+    )]
+    pub heartbeat_seconds: u64,
     /// Where to answer /healthz, /readyz and /metrics.
     #[arg(
         long,

@@ -15,6 +15,7 @@ use crate::apply::client::{self, CALL_MAX};
 use crate::apply::discovery::{GroupKind, Kinds};
 use crate::apply::outcome::{self, Problem, Retry};
 use crate::apply::request;
+use crate::clock;
 use crate::engine::Engine;
 use crate::watch::ownership;
 use crate::watch::stream;
@@ -176,6 +177,7 @@ fn gone(engine: &Engine, id: &Arc<ObjectId>) -> Fate {
         tracing::error!(%error, "inventory could not be noted");
     }
     engine.news().gone((**id).clone());
+    engine.receipts.deleted(id, clock::unix_millis());
     tracing::info!(object = %id, "deleted");
     engine.touch();
     Fate::Gone

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_ledger::identity::ObjectId;
+use countersign_ledger::refusal::Refusal;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::apply::client::ApiServer;
@@ -18,8 +19,9 @@ use crate::apply::pace::Pace;
 use crate::clock;
 use crate::keys::SecretKey;
 use crate::metrics::Metrics;
-use crate::news::News;
+use crate::news::{DriftRecord, News};
 use crate::plan::rails::Rails;
+use crate::receipt::inbox::{self, Inbox, RefusalSeen};
 use crate::saved::Saved;
 use crate::watch::drift::What;
 use crate::watch::ownership;
@@ -95,6 +97,8 @@ pub struct Engine {
     pub news: Mutex<News>,
     /// Why an app waits, by name.
     pub waits: Mutex<BTreeMap<Arc<str>, String>>,
+    /// What happened and is to be countersigned.
+    pub receipts: Inbox,
     world: Mutex<World>,
     kinds: RwLock<Arc<Kinds>>,
     discovery: tokio::sync::Mutex<Option<Instant>>,
@@ -148,6 +152,7 @@ impl Engine {
             pace: Pace::default(),
             news: Mutex::default(),
             waits: Mutex::default(),
+            receipts: Inbox::default(),
             world: Mutex::default(),
             kinds: RwLock::default(),
             discovery: tokio::sync::Mutex::new(None),
@@ -246,11 +251,43 @@ impl Engine {
 
     /// Counts and remembers a refusal.
     pub fn refused(&self, code: &'static str, message: &str) {
+        let time = clock::unix_millis();
+        self.tell_refused(
+            message,
+            RefusalSeen {
+                code,
+                // Words of others could be in it.
+                words: None,
+                evidence: None,
+                attack: false,
+                count: 1,
+                first: time,
+                last: time,
+            },
+        );
+    }
+
+    /// As [`Self::refused`], by the verifier: what it says can be countersigned as it is.
+    pub fn refused_by(&self, refusal: &Refusal) {
+        let seen = inbox::of(refusal, clock::unix_millis());
+        self.tell_refused(&refusal.to_string(), seen);
+    }
+
+    fn tell_refused(&self, message: &str, seen: RefusalSeen) {
+        let code = seen.code;
         tracing::warn!(code, "{message}");
         self.metrics.refused(code);
         let generation = self.world().desired().generation;
-        self.news()
-            .refused(code, message, generation, clock::unix_millis());
+        self.news().refused(code, message, generation, seen.last);
+        self.receipts.refused(seen, Instant::now());
+        self.touch();
+    }
+
+    /// Remembers a drift.
+    pub fn drifted(&self, record: DriftRecord) {
+        let generation = self.world().desired().generation;
+        self.receipts.drifted(generation, &record);
+        self.news().drifted(record);
         self.touch();
     }
 

@@ -275,7 +275,7 @@ async fn others(engine: &Arc<Engine>, job: &Job, evidence: Bytes) {
         .take(PATHS_MAX)
         .collect();
     tracing::info!(object = %job.id, ?managers, healed, "added beside ours");
-    engine.news().drifted(DriftRecord {
+    engine.drifted(DriftRecord {
         id: Arc::clone(&job.id),
         app: want.app,
         what: What::Added.word(),
@@ -286,7 +286,6 @@ async fn others(engine: &Arc<Engine>, job: &Job, evidence: Bytes) {
         healed_after: if healed { took } else { 0 },
         time: clock::unix_millis(),
     });
-    engine.touch();
 }
 
 /// Removes additions by a JSON patch that holds only if nothing changed since it was made.

@@ -6,6 +6,7 @@
 use std::io;
 use std::str::FromStr as _;
 
+use countersign_ledger::dsse::{self, Envelope, PAYLOAD_TYPE};
 use countersign_ledger::key::{FileKey, PublicKey, Sign as _, SignFault};
 use countersign_ledger::secret::Commitment;
 use ring::rand::SystemRandom;
@@ -165,6 +166,14 @@ impl Keys {
         let digest = countersign_ledger::digest::Digest::of(request);
         self.receipt
             .sign(format!("countersign renew v1\n{cluster}\n{time}\n{digest}").as_bytes())
+    }
+
+    /// The envelope of a statement, signed by the receipt key.
+    ///
+    /// # Errors
+    /// [`SignFault`].
+    pub fn sign_statement(&self, payload: &[u8]) -> Result<Envelope, SignFault> {
+        dsse::sign(PAYLOAD_TYPE, payload, &[&self.receipt])
     }
 
     /// The client certificate as kept; none before the first.

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod news;
 pub mod plan;
 pub mod pull;
+pub mod receipt;
 pub mod report;
 pub mod saved;
 pub mod serve;

@@ -42,6 +42,11 @@ pub struct Metrics {
     pub objects: Gauge,
     /// Seconds that all checks on a head took, blobs fetched included.
     pub verify_seconds: Histogram,
+    /// Receipts and drift records signed.
+    pub receipts_signed: Counter,
+    /// Receipts and drift records proven to be in the log.
+    pub receipts_proven: Counter,
+    receipts_waiting: Gauge,
     /// Bytes of blobs that were fetched.
     pub blob_bytes: Counter<u64, AtomicU64>,
 }
@@ -70,6 +75,9 @@ impl Default for Metrics {
             connected: Gauge::default(),
             objects: Gauge::default(),
             verify_seconds: Histogram::new(buckets()),
+            receipts_signed: Counter::default(),
+            receipts_proven: Counter::default(),
+            receipts_waiting: Gauge::default(),
             blob_bytes: Counter::default(),
             registry: Registry::default(),
         };
@@ -126,6 +134,21 @@ impl Default for Metrics {
             Unit::Seconds,
             out.verify_seconds.clone(),
         );
+        registry.register(
+            "receipts_signed",
+            "Receipts and drift records signed",
+            out.receipts_signed.clone(),
+        );
+        registry.register(
+            "receipts_proven",
+            "Receipts and drift records proven to be in the log",
+            out.receipts_proven.clone(),
+        );
+        registry.register(
+            "receipts_waiting",
+            "Receipts and drift records that wait for their proof",
+            out.receipts_waiting.clone(),
+        );
         registry.register_with_unit("blob", "Blobs fetched", Unit::Bytes, out.blob_bytes.clone());
         Self { registry, ..out }
     }
@@ -151,6 +174,12 @@ impl Metrics {
     pub fn healed(&self, what: &'static str, took: Duration) {
         self.drifts.get_or_create(&Code { code: what }).inc();
         self.heal_seconds.observe(took.as_secs_f64());
+    }
+
+    /// So many receipts and drift records wait for their proof.
+    pub fn receipts_waiting(&self, count: usize) {
+        self.receipts_waiting
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A watch ended before its time.

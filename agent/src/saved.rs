@@ -6,7 +6,7 @@
 //! again, which changes nothing).
 //!
 //! ```text
-//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  evidence/<digest>.json  keys/
+//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  evidence/<digest>.json  keys/  receipts/
 //! ```
 
 use std::collections::HashSet;
@@ -96,6 +96,12 @@ impl Saved {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.dir.join("keys")
+    }
+
+    /// The folder of the queue of receipts.
+    #[must_use]
+    pub fn receipts(&self) -> PathBuf {
+        self.dir.join("receipts")
     }
 
     /// The state as last committed.
@@ -307,7 +313,7 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }
 
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new()
         .recursive(true)

@@ -17,9 +17,11 @@ use crate::delete::{self, Fate};
 use crate::engine::{Engine, guard_rail};
 use crate::plan::consent::Refused;
 use crate::plan::{self, AppPlan, Desired, Plan, waves};
+use crate::receipt::inbox::SyncSeen;
 use crate::watch::Watches;
 
 mod kinds;
+mod outcome;
 mod survey;
 mod writes;
 
@@ -69,6 +71,8 @@ pub async fn run(
                 continue;
             };
             first = false;
+            let (done, seen) = done;
+            engine.receipts.synced(seen);
             if done {
                 applied.send_replace(desired.generation);
                 engine
@@ -87,14 +91,15 @@ pub async fn run(
     }
 }
 
-/// Plans and does; true when all that is desired is applied.
+/// Plans and does; true when all that is desired is applied, and what became of it.
 async fn carry_out(
     engine: &Arc<Engine>,
     watches: &mut Watches,
     (desired, kinds): (&Arc<Desired>, &BTreeSet<GroupKind>),
     stop: &CancellationToken,
     first: bool,
-) -> bool {
+) -> (bool, SyncSeen) {
+    let started = clock::unix_millis();
     let rails = &engine.settings.rails;
     // What is known is not asked for again with each state: a write or a watch that fails asks.
     while !engine.kinds().know(kinds) {
@@ -126,7 +131,7 @@ async fn carry_out(
     if let Err(error) = sync_inventory(engine).await {
         tracing::error!(%error, "inventory could not be made durable");
     }
-    done
+    (done, outcome::of(engine, desired, &plan, started))
 }
 
 /// Marks and tells what is left alone; whether all of it is within the guard rails.

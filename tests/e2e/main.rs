@@ -32,6 +32,7 @@ mod interop;
 mod lock;
 mod log_attacks;
 mod object_store;
+mod receipts;
 mod removal;
 mod renderer;
 mod rig;

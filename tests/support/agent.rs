@@ -111,6 +111,17 @@ impl Agent {
         Ok(())
     }
 
+    /// As [`Agent::restart`], with further arguments from now on.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn restart_with(&mut self, args: &[&str]) -> anyhow::Result<()> {
+        self.process.kill()?;
+        self.spec = self.spec.clone().args(args);
+        self.process = self.spec.start()?;
+        Ok(())
+    }
+
     /// Asks it to end and waits until it has.
     ///
     /// # Errors

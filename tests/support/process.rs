@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const TAIL: usize = 4000;
 
 /// What to run and with what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Spec {
     name: String,
     program: PathBuf,

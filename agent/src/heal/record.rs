@@ -42,7 +42,7 @@ pub(super) fn record(
     let took = u32::try_from(job.since.elapsed().as_millis()).unwrap_or(u32::MAX);
     engine.metrics.healed(what.word(), job.since.elapsed());
     tracing::info!(object = %job.id, what = what.word(), ?managers, ?paths, took, "drift healed");
-    engine.news().drifted(DriftRecord {
+    engine.drifted(DriftRecord {
         id: Arc::clone(&job.id),
         app: want.app,
         what: what.word(),
@@ -53,7 +53,6 @@ pub(super) fn record(
         healed_after: took,
         time: clock::unix_millis(),
     });
-    engine.touch();
 }
 
 /// Paths in a record; more are cut.

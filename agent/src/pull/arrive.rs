@@ -12,6 +12,7 @@ use countersign_ledger::verify::Known;
 use super::store::{BLOBS_PER_CALL, Store};
 use super::{Failure, Puller, hub};
 use crate::engine::Engine;
+use crate::receipt::inbox::Standing;
 use crate::saved::{self, State};
 use crate::verify::{self, Assembled, Chain, End, Kept, Untrusted};
 
@@ -117,6 +118,7 @@ impl Puller {
         .await?;
         self.last = Some(last);
         self.seen = seen;
+        self.believe();
         self.publish(kept);
         self.tidy(generation).await;
         Ok(())
@@ -135,6 +137,12 @@ impl Puller {
     pub fn publish(&mut self, kept: Kept) {
         self.engine.set_rules(rules(&kept, &self.engine));
         let desired = Arc::clone(kept.desired());
+        let statement = kept.manifest().statement();
+        self.engine.receipts.stands(Standing {
+            generation: statement.generation(),
+            envelope: statement.envelope(),
+            manifest: statement.desired().manifest,
+        });
         self.engine
             .metrics
             .generation_verified

@@ -94,6 +94,8 @@ pub struct Puller {
     pub kept: Option<Kept>,
     /// Verified states go here.
     pub newest: watch::Sender<Option<Arc<Desired>>>,
+    /// What is believed goes here: receipts tell it, and their proofs are checked against it.
+    pub believed: watch::Sender<Known>,
     /// The channel for reports, while there is one.
     pub channel: watch::Sender<Option<Channel>>,
 }
@@ -122,7 +124,7 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
         match &failure {
             Failure::CertificateDue => pause = PAUSE_MIN,
             Failure::Refused(refusal) => {
-                puller.engine.refused(refusal.code(), &refusal.to_string());
+                puller.engine.refused_by(refusal);
                 // A root that is not known here is asked for with the next connection; all else comes again as it is.
                 if !matches!(refusal, Refusal::TrustRootUnknown { .. }) {
                     pause = pause.max(PAUSE_REFUSED);
@@ -164,6 +166,7 @@ impl Puller {
         let channel = self.connect(Some((&certificate.pem, &key))).await?;
         let mut client = hub::client(channel.clone());
         self.follow_roots(&mut client).await?;
+        self.believe();
         let request = proto::HeadsRequest {
             generation: self.last.map_or(0, |last| last.generation),
             envelope: self
@@ -230,7 +233,14 @@ impl Puller {
             return Ok(()); // kept with the first state
         };
         state.log = saved::Log::of(self.seen.as_ref(), state.log.and_then(|log| log.shown));
-        self.commit(state).await
+        self.commit(state).await?;
+        self.believe();
+        Ok(())
+    }
+
+    /// Tells what is known now.
+    fn believe(&self) {
+        self.believed.send_replace(self.known());
     }
 
     /// Two checkpoints that contradict each other are worth more than the word of one agent: they are kept as a file that

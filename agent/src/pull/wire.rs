@@ -57,7 +57,7 @@ fn inclusion(proof: proto::LogProof) -> Option<Inclusion> {
 }
 
 /// None if one of them is no hash.
-pub(super) fn hashes(hashes: &[Bytes]) -> Option<Vec<Digest>> {
+pub(crate) fn hashes(hashes: &[Bytes]) -> Option<Vec<Digest>> {
     hashes
         .iter()
         .map(|hash| <[u8; 32]>::try_from(&hash[..]).ok().map(Digest::from_bytes))

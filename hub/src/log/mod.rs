@@ -22,6 +22,7 @@ pub mod limits;
 pub mod metrics;
 mod proofs;
 mod publish;
+pub(crate) mod receipts;
 pub(crate) mod replay;
 pub(crate) mod sequencer;
 mod signed;

@@ -19,7 +19,7 @@ use countersign_ledger::statement::{Desired, Statement};
 use countersign_ledger::trust::Roots;
 use countersign_ledger::{Digest, Refusal};
 
-use crate::log::{EntryProblem, RecordError};
+use crate::log::{EntryProblem, RecordError, receipts};
 use crate::store::index::Filed;
 
 /// The newest sealed state of one cluster.
@@ -117,9 +117,10 @@ impl Record {
                 });
             }
             // Whoever appended them checked them; they change no head.
-            Statement::Receipt(_)
-            | Statement::Drift(_)
-            | Statement::Enrolment(_)
+            statement @ (Statement::Receipt(_) | Statement::Drift(_)) => {
+                return Ok(receipts::filed(&envelope, &statement));
+            }
+            Statement::Enrolment(_)
             | Statement::Revocation(_)
             | Statement::Override(_)
             | Statement::Infrastructure(_)

@@ -19,7 +19,7 @@ use super::heads::{Ended, Follower, Position, Taken};
 use super::identity::Peer;
 use super::refuse::refuse;
 use super::state::{Cluster, State};
-use super::{blobs, register, renew, wire as read};
+use super::{blobs, receipts, register, renew, wire as read};
 
 /// The service over a state.
 pub struct Service {
@@ -175,16 +175,23 @@ impl Agents for Service {
 
     async fn receipts(
         &self,
-        _: Request<wire::ReceiptsRequest>,
+        request: Request<wire::ReceiptsRequest>,
     ) -> Result<Response<wire::ReceiptsResponse>, Status> {
-        Err(Status::unimplemented("this hub takes no receipts"))
+        let (peer, cluster) = self.caller(&request)?;
+        let request = request.into_inner();
+        receipts::receipts(self.state.clone(), peer, cluster, request)
+            .await
+            .map(Response::new)
     }
 
     async fn put_blobs(
         &self,
-        _: Request<wire::PutBlobsRequest>,
+        request: Request<wire::PutBlobsRequest>,
     ) -> Result<Response<wire::PutBlobsResponse>, Status> {
-        Err(Status::unimplemented("this hub takes no receipts"))
+        let _ = self.caller(&request)?;
+        receipts::put_blobs(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }
 

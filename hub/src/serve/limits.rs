@@ -63,6 +63,14 @@ pub const PATCH_BYTES_MAX: usize = 32 * 1024;
 /// Paths or managers in one drift.
 pub const DRIFT_LIST_MAX: usize = 64;
 
+/// Blobs that receipts name, in one request.
+pub const PUT_BLOBS_PER_REQUEST_MAX: usize = 512;
+/// A blob that a receipt names, in bytes: results of a few thousand objects, or two contradicting checkpoints.
+pub const RECEIPT_BLOB_BYTES_MAX: usize = 2 << 20;
+/// How long an answer to receipts waits for a checkpoint that covers them; from level `witnessed` on that is one the
+/// witnesses cosigned. Without one the agent asks again.
+pub const COVERED_MAX: Duration = Duration::from_secs(5);
+
 /// Objects on one page of the operators' list, at most.
 pub const OBJECTS_PER_PAGE_MAX: usize = 1_000;
 /// Drifts in one answer, at most.

@@ -62,6 +62,10 @@ pub struct Metrics {
     pub drifts: Counter,
     /// Refusals reported by agents.
     pub agent_refusals: Counter,
+    /// Receipts and drift records taken into the log.
+    pub receipts: Counter,
+    /// Receipts and drift records refused, by code.
+    pub receipts_refused: Family<OutcomeLabels, Counter>,
     /// Alarms raised, by code.
     pub alarms: Family<OutcomeLabels, Counter>,
 }
@@ -131,6 +135,16 @@ impl Metrics {
             "Refusals that agents reported",
             self.agent_refusals.clone(),
         );
+        registry.register(
+            "receipts",
+            "Receipts and drift records taken into the log",
+            self.receipts.clone(),
+        );
+        registry.register(
+            "receipts_refused",
+            "Receipts and drift records refused, by code",
+            self.receipts_refused.clone(),
+        );
         registry.register("alarms", "Alarms raised, by code", self.alarms.clone());
     }
 
@@ -142,6 +156,12 @@ impl Metrics {
 
     pub(crate) fn renewal(&self, outcome: &'static str) {
         self.renewals
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
+    }
+
+    pub(crate) fn receipt_refused(&self, outcome: &'static str) {
+        self.receipts_refused
             .get_or_create(&OutcomeLabels { outcome })
             .inc();
     }

@@ -31,6 +31,7 @@ pub mod openapi;
 mod operators;
 pub mod permits;
 mod public;
+mod receipts;
 pub mod records;
 pub mod refuse;
 mod register;

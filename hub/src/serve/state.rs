@@ -93,6 +93,8 @@ pub(crate) struct Cluster {
     pub(crate) live: Mutex<Live>,
     pub(crate) alarms: Mutex<Alarms>,
     pub(crate) streams: AtomicUsize,
+    /// Held while receipts are judged and appended: a cluster's chain has one end.
+    pub(crate) receipts: tokio::sync::Mutex<()>,
 }
 
 /// The shared state.

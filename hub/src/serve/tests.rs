@@ -3,4 +3,5 @@
 mod agents;
 mod attacks;
 mod operators;
+mod receipts;
 mod support;

@@ -5,8 +5,10 @@
 //! has cosigned (without it the witness says so itself).
 
 mod leaves;
+mod receipts;
 
 pub use leaves::{Leaf, NodeRow, Place};
+pub use receipts::Spoken;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,6 +50,15 @@ pub enum Filed {
     Trust {
         /// Its version.
         version: u64,
+    },
+    /// A receipt or drift record of a cluster.
+    Receipt {
+        /// Hint of the receipt key that signed it.
+        speaker: String,
+        /// Its place in the chain of that key.
+        spoken: Spoken,
+        /// Blobs that it names: anybody who reads the log may read them.
+        names: Vec<Digest>,
     },
     /// Any other entry: it is found by its leaf hash.
     Other,
@@ -97,7 +108,7 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 const TABLES: &str = "
     CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
@@ -114,6 +125,8 @@ const TABLES: &str = "
     CREATE TABLE blob (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE named (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE trust (version INTEGER PRIMARY KEY);
+    CREATE TABLE receipt (speaker TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL, envelope BLOB NOT NULL,
+        PRIMARY KEY (speaker, seq)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
@@ -123,7 +136,8 @@ const TABLES: &str = "
 const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
     DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
-    DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;";
+    DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;
+    DROP TABLE IF EXISTS receipt;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -220,6 +234,11 @@ impl Index {
                         params![int(*version)],
                     )?;
                 }
+                Filed::Receipt {
+                    speaker,
+                    spoken,
+                    names,
+                } => receipts::file(&transaction, speaker, spoken, names)?,
                 Filed::Other => {}
             }
         }

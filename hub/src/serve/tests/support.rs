@@ -18,12 +18,14 @@ use ring::signature::Ed25519KeyPair;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::log::Log;
 use crate::serve::heads::{Head, Sealed, SealedFault};
 use crate::serve::limits::Patience;
 use crate::serve::{
     Authority, Clock, Member, Metrics, Options, Serving, Setup, State, Stopped, Trust, Webhooks,
     renew, start_with,
 };
+use crate::store::Store;
 use countersign_ledger::digest::Digest;
 
 pub(super) const FLEET: &str = "acme";
@@ -89,7 +91,19 @@ impl Hub {
         Self::start_patient(webhooks, Patience::default()).await
     }
 
+    /// With a log, which lies in memory.
+    pub(super) async fn start_logged() -> Self {
+        let parts = crate::log::tests::parts();
+        let index = crate::log::tests::index();
+        let log = Log::open(Store::in_memory(), index, parts).await.unwrap();
+        Self::start_all(Webhooks::default(), Patience::default(), Some(log)).await
+    }
+
     pub(super) async fn start_patient(webhooks: Webhooks, patience: Patience) -> Self {
+        Self::start_all(webhooks, patience, None).await
+    }
+
+    async fn start_all(webhooks: Webhooks, patience: Patience, log: Option<Log>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (key, ca) = authority();
         let data = tempfile::tempdir().unwrap();
@@ -121,7 +135,7 @@ impl Hub {
             },
             authority: Authority::load(&key, &ca).unwrap(),
             sealed: sealed.clone(),
-            log: None,
+            log,
             store: Arc::new(object_store::memory::InMemory::new()),
             wake: {
                 let woken = woken.clone();
