@@ -125,7 +125,7 @@ fn thefts(root: &TrustRoot) -> Vec<(String, String)> {
             if weak == 0 {
                 "deploy nothing without a commit that a person signed".to_owned()
             } else {
-                format!("deploy anything to the {weak} clusters of {environment} below level authored{log}. Not to other environments")
+                format!("deploy anything to clusters of {environment} below level authored ({weak}){log}. Not to other environments")
             },
         ));
     }
