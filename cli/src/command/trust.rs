@@ -1,7 +1,10 @@
-//! `countersign trust`: the first trust root of a fleet, and what a trust root says.
+//! `countersign trust`: the trust roots of a fleet: the first one, those after it, and what one says.
 
 mod authority;
+mod change;
+mod explain;
 mod files;
+mod sign;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,6 +89,60 @@ The answer is no (exit code 1) if its signatures or its digest are not right.")]
         #[arg(short, long, value_enum, default_value_t)]
         output: Form,
     },
+    /// Add a key, person, cluster, log or witness policy to a draft of the next trust root.
+    #[command(after_help = "\
+Examples:
+  countersign trust add root --name zoe --generate zoe.key
+  countersign trust add sealer --environment production --generate sealer-production.key
+  countersign trust add person --name ada --path apps/cart/ --key-file ada.pub
+  countersign trust add witness-policy witnesses.txt
+  countersign trust add cluster metal-fra=production:witnessed
+
+A draft counts for nothing until root keys have signed it: `countersign trust sign`.")]
+    Add(change::AddArgs),
+    /// Put another key in the place of one, in a draft.
+    #[command(after_help = "\
+Examples:
+  countersign trust rotate sealer OLD NEW --environment production
+  countersign trust rotate root OLD --generate new-root.key")]
+    Rotate(change::RotateArgs),
+    /// Take a key out of its role, or from its person, in a draft.
+    #[command(after_help = "\
+Examples:
+  countersign trust revoke KEY --reason 'laptop stolen'
+
+The last sealer key of an environment and root keys that the threshold needs are not taken away: add the next first.")]
+    Revoke(change::RevokeArgs),
+    /// Change how many root keys must sign, in a draft.
+    #[command(after_help = "\
+Examples:
+  countersign trust threshold 2")]
+    Threshold(change::ThresholdArgs),
+    /// Sign a draft; it is the next trust root once the old and the new threshold are met.
+    #[command(after_help = "\
+Examples:
+  countersign trust sign trust.next.json --current trust.json --key root.key
+  countersign trust sign trust.next.json --key root.key --key zoe.key
+
+Each signer may do it on a machine of their own: send the draft on. Exit code 0 says that the signatures were added.")]
+    Sign(sign::SignArgs),
+    /// Put a completely signed trust root into a local hub's store; the hub takes it up when it is restarted.
+    #[command(after_help = "\
+Examples:
+  countersign trust publish trust.next.json --data data --trust keys/trust.json
+
+The document is checked against all before it first. For a store in a bucket, copy the file to trust/VERSION.json there.")]
+    Publish(sign::PublishArgs),
+    /// Say in plain words who can deploy what with which keys, and what a thief of each could do.
+    #[command(after_help = "\
+Examples:
+  countersign trust explain
+  countersign trust explain keys/trust.json")]
+    Explain {
+        /// The document.
+        #[arg(default_value = "trust.json")]
+        file: PathBuf,
+    },
 }
 
 /// Runs it.
@@ -106,6 +163,16 @@ pub fn run(args: &TrustArgs) -> Result<(), Failure> {
             digest,
             output,
         } => show(file, digest.as_ref(), *output),
+        What::Add(args) => change::add(args),
+        What::Rotate(args) => change::rotate(args),
+        What::Revoke(args) => change::revoke(args),
+        What::Threshold(args) => change::threshold(args),
+        What::Sign(args) => sign::sign(args),
+        What::Publish(args) => sign::publish(args),
+        What::Explain { file } => {
+            let root = change::current(file)?;
+            write(&mut std::io::stdout(), &explain::explain(root.document()))
+        }
     }
 }
 
@@ -325,6 +392,33 @@ fn summary(root: &VerifiedRoot) -> String {
     }
     for key in &document.agent_cas {
         text.push_str(&format!("Agents   {}\n", key.key));
+    }
+    if let Some(witnesses) = &document.witnesses {
+        for line in witnesses
+            .policy
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+        {
+            text.push_str(&format!("Witness  {}\n", safe(line)));
+        }
+    }
+    for (role, keys) in [
+        ("Override", &document.overriders),
+        ("Renderer", &document.reproducers),
+        ("CI      ", &document.ci),
+    ] {
+        for key in keys {
+            text.push_str(&format!("{role} {}  {}\n", key.key, safe(&key.name)));
+        }
+    }
+    for person in &document.people {
+        let kind = if person.forge { "Forge " } else { "Person" };
+        text.push_str(&format!(
+            "{kind}   {}  {} keys, may change {}\n",
+            safe(&person.name),
+            person.keys.len(),
+            safe(&person.paths.join(" ")),
+        ));
     }
     for (name, cluster) in &document.clusters {
         text.push_str(&format!(

@@ -4,6 +4,7 @@
 //! [`Roots`] is a pinned one and those that follow it; [`Windows`] says from which place of the log on each is in effect.
 
 pub mod document;
+pub mod draft;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod init;
 mod root;

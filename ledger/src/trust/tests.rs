@@ -8,6 +8,7 @@ use crate::key::{FileKey, PublicKey, RingVerifier, Sign};
 use super::init::FirstRoot;
 use super::*;
 
+mod draft;
 mod roles;
 mod windows;
 

@@ -64,3 +64,48 @@ impl Folder {
             .map_err(|e| Failure::file(&path, &e))
     }
 }
+
+/// Writes a key file that does not exist yet, its owner's alone.
+pub(super) fn secret(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .map_err(|e| Failure::file(path, &e))
+}
+
+/// Writes a public file whole or not at all, over an older one.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    staged(path, bytes)?
+        .persist(path)
+        .map(drop)
+        .map_err(|e| Failure::file(path, &e.error))
+}
+
+/// Writes a public file whole or not at all; false if there is one already.
+pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<bool, Failure> {
+    match staged(path, bytes)?.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Failure::file(path, &e.error)),
+    }
+}
+
+fn staged(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .permissions(std::fs::Permissions::from_mode(0o644))
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    write().map_err(|e| Failure::file(path, &e))
+}
