@@ -60,8 +60,8 @@ async fn a_push_becomes_a_signed_head_and_a_commit_that_touches_nothing_one_sour
     );
     assert_eq!(
         world.entries().len(),
-        3,
-        "one source, two desired, one batch"
+        4,
+        "the trust root; then one source, two desired, one batch"
     );
 
     let files = [
@@ -90,7 +90,7 @@ async fn a_push_becomes_a_signed_head_and_a_commit_that_touches_nothing_one_sour
     until("the third source entry", || world.sources().len() == 3).await;
     assert_eq!(world.sources()[2].new, third.to_string());
     assert_eq!(world.sources()[2].old, second.to_string());
-    assert_eq!(world.entries().len(), 6, "and nothing else");
+    assert_eq!(world.entries().len(), 7, "and nothing else");
     hub.until_fleet_says(&third.to_string()).await;
     hub.end().await;
 }
@@ -349,8 +349,8 @@ async fn a_restart_goes_on_where_the_record_ends() {
     hub.until_fleet_says("UpToDate").await;
     assert_eq!(
         world.entries().len(),
-        2,
-        "the same commit is not sealed twice"
+        3,
+        "the trust root, a source, a state: the same commit is not sealed twice"
     );
     repo.push(&[(path, &map("a", "2"))]);
     until("the next generation", || {
