@@ -48,12 +48,12 @@ async fn what_is_not_in_the_log_is_refused_though_the_sealers_own_key_signed_it(
     stand
         .push(&[("clusters/one/a.yaml", &config_map("a", "v", "2"))])
         .await;
+    let log = the_seen_log(&stand).await;
+    stand.world.hub.process.kill().unwrap();
     let data = stand.world.hub.data();
     let keys = stand.world.trust.hub_keys();
     let newest = envelopes(&data).pop().unwrap();
     let genuine = blobs(&data);
-    let log = StolenLog::take(FLEET, &data.join("store"), &keys).unwrap();
-    stand.world.hub.process.kill().unwrap();
 
     let sealer =
         FileKey::from_pem(&std::fs::read_to_string(keys.join("sealer-test.key")).unwrap()).unwrap();
@@ -171,13 +171,13 @@ async fn what_is_not_in_the_log_is_refused_though_the_sealers_own_key_signed_it(
 #[tokio::test(flavor = "multi_thread")]
 async fn two_trees_of_one_size_are_kept_as_evidence_that_anybody_can_check() {
     let mut stand = Stand::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
+    let mut log = the_seen_log(&stand).await;
+    stand.world.hub.process.kill().unwrap();
     let data = stand.world.hub.data();
     let keys = stand.world.trust.hub_keys();
     let newest = envelopes(&data).pop().unwrap();
-    let mut log = StolenLog::take(FLEET, &data.join("store"), &keys).unwrap();
     let last = log.size() - 1;
     log.rewrite(last, b"shown to nobody else");
-    stand.world.hub.process.kill().unwrap();
     let rogue = Rogue::start(
         stand.world.hub.agents(),
         &keys,
@@ -215,4 +215,29 @@ async fn two_trees_of_one_size_are_kept_as_evidence_that_anybody_can_check() {
         ])
         .unwrap();
     assert_eq!(shown.code, Some(0), "{shown:?}");
+}
+
+/// The log as the agent saw it last, once its word on what it did is in it: then both stand still.
+async fn the_seen_log(stand: &Stand) -> StolenLog {
+    let store = stand.world.hub.data().join("store");
+    let keys = stand.world.trust.hub_keys();
+    let state = stand.agent.data().join("state.json");
+    until("the agent's word is in the log", LIMIT, async || {
+        let log = StolenLog::take(FLEET, &store, &keys).map_err(|error| error.to_string())?;
+        let state = std::fs::read(&state).map_err(|error| error.to_string())?;
+        let state: serde_json::Value =
+            serde_json::from_slice(&state).map_err(|error| error.to_string())?;
+        let generation = state["generation"].as_u64();
+        let receipts = log.receipts() as u64;
+        let seen = state["log"]["seen"]["size"].as_u64().unwrap_or_default();
+        if generation == Some(receipts) {
+            Ok(log.cut(usize::try_from(seen).unwrap_or_default()))
+        } else {
+            Err(format!(
+                "{generation:?}, {receipts} receipts\n{}",
+                stand.logs()
+            ))
+        }
+    })
+    .await
 }

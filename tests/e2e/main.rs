@@ -19,6 +19,7 @@ mod agent_watch;
 mod agent_words;
 mod argo;
 mod attacks;
+mod audit_live;
 mod bench;
 mod charts;
 mod corpus;

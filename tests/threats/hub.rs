@@ -202,6 +202,9 @@ async fn threat_cve_2023_50726_no_endpoint_takes_manifests_or_unknown_fields() {
         "/countersign.agent.v1.Agents/Heads",
         "/countersign.agent.v1.Agents/Blobs",
         "/countersign.agent.v1.Agents/Report",
+        // A cluster's own signed word, and blobs that it names: nothing of it is ever applied anywhere.
+        "/countersign.agent.v1.Agents/Receipts",
+        "/countersign.agent.v1.Agents/PutBlobs",
         "/api/v1/clusters/{cluster}/join-token",
         "/api/v1/sync",
         "/api/v1/permits",

@@ -83,8 +83,8 @@ codes! {
     EnrolmentUnproven = "ENROLMENT_UNPROVEN", Broken;
     /// An enrolment's number leaves others out or stands twice.
     EnrolmentNumber = "ENROLMENT_NUMBER", Broken;
-    /// A receipt or drift record is of a cluster that was never enrolled.
-    ReceiptUnenrolled = "RECEIPT_UNENROLLED", Broken;
+    /// A receipt or drift record is of a cluster that was never enrolled: it counts for nothing, and contradicts nothing.
+    ReceiptUnenrolled = "RECEIPT_UNENROLLED", Notice;
     /// Receipts are missing: the numbers of a cluster have a gap.
     ReceiptGap = "RECEIPT_GAP", Broken;
     /// A receipt names another one before it than the log has.

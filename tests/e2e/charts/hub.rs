@@ -258,7 +258,11 @@ async fn the_hub_works_with_all_that_its_chart_s_values_can_say() {
         .try_collect()
         .await
         .unwrap();
-    assert_eq!(sealed.len(), 1, "what is sealed is in the bucket");
+    assert_eq!(
+        sealed.len(),
+        2,
+        "the trust root and what is sealed are in the bucket"
+    );
     assert!(!folder(&volumes.path("data")).contains(&"store".to_owned()));
     // It polls every five minutes: only the forge's webhook can have woken it.
     let second = repo

@@ -77,6 +77,18 @@ impl StolenLog {
         self.leaves.len()
     }
 
+    /// How many of its entries are what clusters said.
+    #[must_use]
+    pub fn receipts(&self) -> usize {
+        let said = |entry: &&Vec<u8>| {
+            dsse::Envelope::parse(entry, &dsse::Limits::entry())
+                .ok()
+                .and_then(|envelope| Statement::parse(envelope.payload()).ok())
+                .is_some_and(|said| matches!(said, Statement::Receipt(_) | Statement::Drift(_)))
+        };
+        self.entries.iter().filter(said).count()
+    }
+
     /// Adds an entry unless it is there.
     pub fn append(&mut self, entry: &[u8]) {
         let leaf = leaf_hash(entry);
