@@ -3,6 +3,7 @@
 //! [`stage`] starts what is needed, [`scenes`] is what is shown, [`story`] tells it. Everything is a child of this process
 //! and ends with it, whatever ends it.
 
+mod auditor;
 mod rogue;
 mod scenes;
 mod stage;

@@ -1,6 +1,6 @@
 //! The smuggler's act: somebody who has stolen the hub's TLS keys puts a state of their own in its place.
 
-use countersign_ledger::key::FileKey;
+use countersign_ledger::{dsse, key::FileKey, statement::Statement};
 use countersign_tests::{
     rogue::{Rogue, StolenLog, forge},
     world::FLEET,
@@ -14,11 +14,56 @@ use super::{scenes::PATIENCE, stage::Stage};
 /// Name of the object that must never appear.
 const LOOT: &str = "loot";
 
-/// Kills the hub, takes its place, sends a forged state, sees it refused, and brings the hub back.
+/// A forged state, right in everything, and even in a log whose key is stolen too: only the sealer's key is missing.
 ///
 /// # Errors
 /// If an agent doesn't refuse, or applies anything of it.
 pub(super) async fn smuggle(stage: &mut Stage) -> anyhow::Result<((), String)> {
+    let key = FileKey::generate(&ring::rand::SystemRandom::new())?;
+    let (target, refused) = act(stage, &key, Logged::Yes, "SIGNATURE_INVALID").await?;
+    let detail = format!(
+        "a stolen TLS authority, a stolen log and a forged state for {target}, right in everything but the sealer's signature:\n\
+         {refused}; both clusters untouched, and the real hub is back"
+    );
+    Ok(((), detail))
+}
+
+/// A state that the sealer's own key signed, and that nobody put into the log.
+///
+/// # Errors
+/// If an agent doesn't refuse, or applies anything of it.
+pub(super) async fn unlogged(stage: &mut Stage) -> anyhow::Result<((), String)> {
+    let genuine = newest_envelope(stage, stage.members[0].name).await?;
+    let Statement::Desired(desired) =
+        Statement::parse(dsse::Envelope::parse(&genuine, &dsse::Limits::entry())?.payload())?
+    else {
+        anyhow::bail!("not a desired state");
+    };
+    let file = format!("sealer-{}.key", desired.environment);
+    let stolen = std::fs::read_to_string(stage.world.trust.hub_keys().join(file))?;
+    let key = FileKey::from_pem(&stolen)?;
+    let (target, refused) = act(stage, &key, Logged::No, "NOT_IN_LOG").await?;
+    let detail = format!(
+        "a state for {target} under the stolen sealer key, shown beside the genuine log, which does not hold it:\n\
+         {refused}; both clusters untouched, and the real hub is back"
+    );
+    Ok(((), detail))
+}
+
+/// Whether the attacker's log holds the forged state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Logged {
+    Yes,
+    No,
+}
+
+/// Kills the hub, takes its place, sends a state signed with `key`, sees it refused with `code`, and brings the hub back.
+async fn act(
+    stage: &mut Stage,
+    key: &FileKey,
+    logged: Logged,
+    code: &str,
+) -> anyhow::Result<(&'static str, String)> {
     let target = stage.members[0].name;
     let genuine = newest_envelope(stage, target).await?;
     let object = json!({
@@ -27,17 +72,16 @@ pub(super) async fn smuggle(stage: &mut Stage) -> anyhow::Result<((), String)> {
         "metadata": {"name": LOOT, "namespace": "lobby", "labels": {"countersign.dev/app": "smuggled"}},
         "data": {"pay": "the smuggler"},
     });
-    // Right in everything: cluster, generation, previous digest, manifest, blobs, and even in a log, for its key is stolen
-    // too. Only the sealer's key is missing.
-    let key = FileKey::generate(&ring::rand::SystemRandom::new())?;
-    let forgery = forge(&genuine, &object, &key)?;
+    let forgery = forge(&genuine, &object, key)?;
 
     stage.world.hub.process.kill()?;
     let keys = stage.world.trust.hub_keys();
     let store = stage.world.hub.data().join("store");
     let mut log = StolenLog::take(FLEET, &store, &keys)?;
-    for envelope in &forgery.head.envelopes {
-        log.append(envelope);
+    if logged == Logged::Yes {
+        for envelope in &forgery.head.envelopes {
+            log.append(envelope);
+        }
     }
     let rogue = Rogue::start(
         stage.world.hub.agents(),
@@ -47,15 +91,14 @@ pub(super) async fn smuggle(stage: &mut Stage) -> anyhow::Result<((), String)> {
         Some(log),
     )
     .await?;
-    let refused =
-        countersign_tests::wait("an agent refuses the forged state", PATIENCE, async || {
-            let refusals = rogue.refusals();
-            match refusals.iter().find(|code| *code == "SIGNATURE_INVALID") {
-                Some(code) => Ok(code.clone()),
-                None => Err(format!("reported so far: {refusals:?}")),
-            }
-        })
-        .await;
+    let refused = countersign_tests::wait("an agent refuses the state", PATIENCE, async || {
+        let refusals = rogue.refusals();
+        match refusals.iter().find(|refusal| *refusal == code) {
+            Some(code) => Ok(code.clone()),
+            None => Err(format!("reported so far: {refusals:?}")),
+        }
+    })
+    .await;
     rogue.leave().await;
     stage.world.hub.restart().await?;
     let refused = refused?;
@@ -70,11 +113,7 @@ pub(super) async fn smuggle(stage: &mut Stage) -> anyhow::Result<((), String)> {
             member.name
         );
     }
-    let detail = format!(
-        "a stolen TLS authority, a stolen log and a forged state for {target}, right in everything but the sealer's signature:\n\
-         {refused}; both clusters untouched, and the real hub is back"
-    );
-    Ok(((), detail))
+    Ok((target, refused))
 }
 
 /// The newest statement that the hub sealed for a cluster, out of its store.

@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    rogue,
+    auditor, rogue,
     stage::{Member, Stage},
     story::Story,
 };
@@ -36,6 +36,18 @@ pub(super) async fn play(story: &mut Story, stage: &mut Stage) -> anyhow::Result
         .await?;
     story
         .step("a forged deployment is refused", rogue::smuggle(stage))
+        .await?;
+    story
+        .step(
+            "a deployment that is not in the log is refused, though the sealer's key signed it",
+            rogue::unlogged(stage),
+        )
+        .await?;
+    story
+        .step(
+            "an auditor learns offline who deployed what",
+            auditor::ask(stage),
+        )
         .await?;
     story
         .step(
