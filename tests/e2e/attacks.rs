@@ -141,16 +141,7 @@ async fn every_lie_of_a_hub_without_the_sealers_key_is_refused_by_name() {
         )
         .await
         .unwrap();
-        until(attack, LIMIT, async || {
-            let codes = rogue.refusals();
-            let expected = codes.iter().any(|code| refusals.contains(&code.as_str()));
-            if expected {
-                Ok(())
-            } else {
-                Err(format!("{codes:?}\n{}", stand.logs()))
-            }
-        })
-        .await;
+        refused(&stand, &rogue, attack, refusals).await;
         rogue.leave().await;
         assert_eq!(
             stand.value("default", "a", "v").await.as_deref(),
@@ -185,17 +176,22 @@ async fn another_clusters_statement_is_refused() {
     )
     .await
     .unwrap();
-    until("it is refused", LIMIT, async || {
-        let codes = rogue.refusals();
-        if codes.iter().any(|code| code == "WRONG_CLUSTER") {
+    refused(&stand, &rogue, "it is refused", &["WRONG_CLUSTER"]).await;
+    rogue.leave().await;
+    heals(&stand, "a").await;
+}
+
+/// Waits until an agent has reported to the attacker that it refuses, by one of `codes`.
+pub(crate) async fn refused(stand: &Stand, rogue: &Rogue, attack: &str, codes: &[&str]) {
+    until(attack, LIMIT, async || {
+        let reported = rogue.refusals();
+        if reported.iter().any(|code| codes.contains(&code.as_str())) {
             Ok(())
         } else {
-            Err(format!("{codes:?}"))
+            Err(format!("{reported:?}\n{}", stand.logs()))
         }
     })
     .await;
-    rogue.leave().await;
-    heals(&stand, "a").await;
 }
 
 /// The stolen log with what the attacker says in it.

@@ -14,7 +14,7 @@ use countersign_tests::{
 use serde_json::json;
 
 use crate::{
-    attacks::{blobs, envelopes, head, heals},
+    attacks::{self, blobs, envelopes, head, heals},
     fixture::{Stand, config_map},
 };
 
@@ -72,7 +72,7 @@ async fn what_is_not_in_the_log_is_refused_though_the_sealers_own_key_signed_it(
         let mut head = log.dress(forged.clone(), log.size() as u64).unwrap();
         let honest = log
             .dress(
-                super::attacks::head(std::slice::from_ref(&newest)),
+                attacks::head(std::slice::from_ref(&newest)),
                 log.size() as u64,
             )
             .unwrap();
@@ -146,15 +146,7 @@ async fn what_is_not_in_the_log_is_refused_though_the_sealers_own_key_signed_it(
         let rogue = Rogue::start(stand.world.hub.agents(), &keys, head, both, log)
             .await
             .unwrap();
-        until(name, LIMIT, async || {
-            let codes = rogue.refusals();
-            if codes.iter().any(|code| code == refused) {
-                Ok(())
-            } else {
-                Err(format!("{codes:?}\n{}", stand.logs()))
-            }
-        })
-        .await;
+        attacks::refused(&stand, &rogue, name, &[refused]).await;
         rogue.leave().await;
         assert_eq!(stand.value("default", "loot", "v").await, None, "{name}");
         heals(&stand, &format!("h{n}")).await;
@@ -187,15 +179,7 @@ async fn two_trees_of_one_size_are_kept_as_evidence_that_anybody_can_check() {
     )
     .await
     .unwrap();
-    until("the fork is refused", LIMIT, async || {
-        let codes = rogue.refusals();
-        if codes.iter().any(|code| code == "LOG_FORKED") {
-            Ok(())
-        } else {
-            Err(format!("{codes:?}\n{}", stand.logs()))
-        }
-    })
-    .await;
+    attacks::refused(&stand, &rogue, "the fork is refused", &["LOG_FORKED"]).await;
     rogue.leave().await;
     heals(&stand, "a").await;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_tests::{
     cluster::Options,
-    git::{GitServer, SshServer},
+    git::{Bare, GitRepo, GitServer, SshServer},
     hub::Hub,
     operator::Operator,
     until,
@@ -73,13 +73,7 @@ async fn a_repository_over_http_with_a_token_is_followed_and_each_forges_webhook
     std::fs::write(&token, "open sesame").unwrap();
     std::fs::write(&secret, "it is me").unwrap();
 
-    let repo = countersign_tests::git::GitRepo::new().unwrap();
-    let own = config_map("own", "v", "1");
-    let first = repo
-        .commit_files(&[CLUSTER, ("clusters/one/own.yaml", &own)], "the fleet")
-        .unwrap();
-    let bare = countersign_tests::git::GitRepo::bare("fleet").unwrap();
-    repo.push(&bare).unwrap();
+    let (repo, bare, first) = pushed();
     let server = GitServer::start_with_token(bare.root(), "open sesame").unwrap();
     let trust = countersign_tests::cli::Trust::init("test", &["one=test"]).unwrap();
     let options = countersign_tests::hub::Options::new(server.url("fleet"), &trust).args([
@@ -137,13 +131,7 @@ async fn a_repository_over_ssh_is_followed_with_the_key_that_may_read_and_no_oth
         eprintln!("not run: /usr/bin/ssh, which the hub uses for ssh:// sources, is not installed");
         return;
     }
-    let repo = countersign_tests::git::GitRepo::new().unwrap();
-    let own = config_map("own", "v", "1");
-    let first = repo
-        .commit_files(&[CLUSTER, ("clusters/one/own.yaml", &own)], "the fleet")
-        .unwrap();
-    let bare = countersign_tests::git::GitRepo::bare("fleet").unwrap();
-    repo.push(&bare).unwrap();
+    let (repo, bare, first) = pushed();
     let server = SshServer::start(bare.root()).await.unwrap();
     let trust = countersign_tests::cli::Trust::init("test", &["one=test"]).unwrap();
     let start = |key: std::path::PathBuf| {
@@ -178,6 +166,18 @@ async fn a_repository_over_ssh_is_followed_with_the_key_that_may_read_and_no_oth
         Ok(())
     })
     .await;
+}
+
+/// A fleet of one object, pushed: the clone, what a forge holds, and the commit.
+fn pushed() -> (GitRepo, Bare, String) {
+    let repo = GitRepo::new().unwrap();
+    let own = config_map("own", "v", "1");
+    let first = repo
+        .commit_files(&[CLUSTER, ("clusters/one/own.yaml", &own)], "the fleet")
+        .unwrap();
+    let bare = GitRepo::bare("fleet").unwrap();
+    repo.push(&bare).unwrap();
+    (repo, bare, first)
 }
 
 pub(crate) async fn seen(operator: &Operator, commit: &str) {

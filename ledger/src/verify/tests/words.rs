@@ -1,5 +1,6 @@
 //! Whose word counts from where on, and whose word a level asks for (windows of check 3; checks 6 and 7).
 
+use super::blobs::{blob, blobs, manifest};
 use super::log::*;
 use super::*;
 use crate::statement::{Reproduction, TrustEntry};
