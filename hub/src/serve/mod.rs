@@ -18,6 +18,7 @@ pub mod authority;
 mod blobs;
 pub mod clock;
 pub mod csr;
+mod entries;
 mod guard;
 pub mod heads;
 mod health;

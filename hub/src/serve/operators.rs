@@ -61,6 +61,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::WebhookGitlab
         | Endpoint::WebhookGitea
         | Endpoint::Log
+        | Endpoint::LogEntries
         | Endpoint::Grpc => None,
     }
 }

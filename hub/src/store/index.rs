@@ -5,9 +5,11 @@
 //! has cosigned (without it the witness says so itself).
 
 mod leaves;
+mod outside;
 mod receipts;
 
 pub use leaves::{Leaf, NodeRow, Place};
+pub use outside::{Outside, OutsideKind};
 pub use receipts::Spoken;
 
 use std::path::Path;
@@ -60,6 +62,8 @@ pub enum Filed {
         /// Blobs that it names: anybody who reads the log may read them.
         names: Vec<Digest>,
     },
+    /// What somebody outside the hub signed and the hub let in.
+    Outside(Outside),
     /// Any other entry: it is found by its leaf hash.
     Other,
 }
@@ -108,7 +112,7 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 
 const TABLES: &str = "
     CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
@@ -127,6 +131,8 @@ const TABLES: &str = "
     CREATE TABLE trust (version INTEGER PRIMARY KEY);
     CREATE TABLE receipt (speaker TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL, envelope BLOB NOT NULL,
         PRIMARY KEY (speaker, seq)) WITHOUT ROWID;
+    CREATE TABLE outside (kind INTEGER NOT NULL, about TEXT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (kind, about, leaf))
+        WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
@@ -137,7 +143,7 @@ const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
     DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
     DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;
-    DROP TABLE IF EXISTS receipt;";
+    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS outside;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -239,6 +245,7 @@ impl Index {
                     spoken,
                     names,
                 } => receipts::file(&transaction, speaker, spoken, names)?,
+                Filed::Outside(outside) => outside::file(&transaction, outside)?,
                 Filed::Other => {}
             }
         }
