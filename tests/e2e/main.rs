@@ -44,3 +44,4 @@ mod thousand;
 #[path = "../threats/mod.rs"]
 mod threats;
 mod witness;
+mod witnessed;

@@ -7,6 +7,7 @@
 
 mod arrive;
 mod certificate;
+mod fresh;
 pub mod hub;
 pub mod roots;
 mod store;
@@ -184,11 +185,17 @@ impl Puller {
         self.engine.metrics.connected.set(1);
         tracing::info!("following heads");
         let mut batches = Batches::new(self.known());
+        let mut freshness = fresh::Freshness::default();
         let due = tokio::time::sleep(due);
         tokio::pin!(due);
         loop {
+            let known = self.known();
             let head = tokio::select! {
                 () = &mut due => return Err(Failure::CertificateDue),
+                stale = freshness.lost(&known) => {
+                    self.engine.refused_by(&stale);
+                    continue;
+                }
                 head = heads.message() => head.map_err(HubFault::from)?.ok_or(HubFault::Ended)?,
             };
             let head = wire::head(head);

@@ -1,7 +1,8 @@
 use super::*;
 use countersign_fleet::api::{
     Alarm, AppOnCluster, AppSummary, ClusterSummary, Commit, Connection, Drift, DriftKind, Kept,
-    Mistake, Object, ObjectName, PermitKind, PermitNeeded, Source, SourceState, TrustRootInUse,
+    LogProgress, Mistake, Object, ObjectName, PermitKind, PermitNeeded, Source, SourceState,
+    TrustRootInUse,
 };
 use jiff::Timestamp;
 
@@ -84,6 +85,11 @@ pub(crate) fn fleet() -> Fleet {
             count: 2,
             time: at(3),
         }],
+        log: Some(LogProgress {
+            size: 12,
+            published: 10,
+            waits: "size 12 waits for its quorum; cosigned by 1 (w2: WITNESS_UNREACHABLE)".into(),
+        }),
     }
 }
 
