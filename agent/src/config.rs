@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use countersign_ledger::limits::CHECKPOINT_STALE_SECONDS;
 use countersign_ledger::tlog::note::Vkey;
 
 use crate::engine::Settings;
@@ -40,8 +41,34 @@ pub struct Options {
     #[arg(long, env = "COUNTERSIGN_AGENT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The hub's address, https://HOST:PORT.
-    #[arg(long, env = "COUNTERSIGN_AGENT_HUB", value_name = "URL")]
-    pub hub: String,
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_HUB",
+        value_name = "URL",
+        required_unless_present = "import_dir",
+        conflicts_with = "import_dir"
+    )]
+    pub hub: Option<String>,
+    /// Folder that is watched for parcels (`countersign export`), where no network leads to the hub.
+    #[arg(long, env = "COUNTERSIGN_AGENT_IMPORT_DIR", value_name = "DIR")]
+    pub import_dir: Option<PathBuf>,
+    /// Folder where the agent's report lies, for a person to carry to the hub (`countersign import receipts`).
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_EXPORT_DIR",
+        value_name = "DIR",
+        requires = "import_dir"
+    )]
+    pub export_dir: Option<PathBuf>,
+    /// Seconds that a checkpoint may be on its way in a parcel, from level witnessed on; a hub's own may be 900 old.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_IMPORT_MAX_AGE_SECONDS",
+        value_name = "SECONDS",
+        default_value = "2592000",
+        value_parser = clap::value_parser!(u64).range(900..=31_536_000)
+    )]
+    pub import_max_age_seconds: u64,
     /// Name of the cluster, as in the trust root.
     #[arg(long, env = "COUNTERSIGN_AGENT_CLUSTER", value_name = "NAME")]
     pub cluster: String,
@@ -196,6 +223,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// Seconds after which a cosigned checkpoint is too old.
+    #[must_use]
+    pub fn stale_seconds(&self) -> u64 {
+        if self.import_dir.is_some() {
+            self.import_max_age_seconds
+        } else {
+            CHECKPOINT_STALE_SECONDS
+        }
+    }
+
     /// What they say to the witness; none if this agent is to be none.
     #[must_use]
     pub fn witness(&self) -> Option<countersign_witness::Settings> {

@@ -17,6 +17,7 @@ mod agent_restore;
 mod agent_trust;
 mod agent_watch;
 mod agent_words;
+mod air_gap;
 mod argo;
 mod attacks;
 mod audit_live;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use countersign_ledger::tlog::note::Vkey;
+use countersign_ledger::{digest::Digest, tlog::note::Vkey};
 use countersign_tests::{
     agent::Agent,
     cli::Cli,
@@ -31,13 +31,14 @@ const LIMIT: Duration = Duration::from_secs(90);
 const STALE: u64 = 15 * 60;
 const SKEW: u64 = 5 * 60;
 
-/// A hub of clusters `one` and `two` at level `signed`, with these files; nobody has joined.
-async fn world(files: &[(String, String)]) -> World {
+/// A hub of clusters `one` and `two` at level `signed`, with these files in its first commit; nobody has joined.
+async fn world(files: &[(String, String)]) -> (World, String) {
     let repo = GitRepo::new().unwrap();
     let mut all = vec![CLUSTER, (TWO.0, TWO.1)];
     all.extend(files.iter().map(|(path, text)| (&**path, &**text)));
-    repo.commit_files(&all, "the fleet").unwrap();
-    World::start(repo, &["one=test", "two=test"]).await.unwrap()
+    let commit = repo.commit_files(&all, "the fleet").unwrap();
+    let world = World::start(repo, &["one=test", "two=test"]).await.unwrap();
+    (world, commit)
 }
 
 const TWO: (&str, &str) = (
@@ -75,7 +76,7 @@ async fn demand(world: &mut World, witnesses: &[(&Vkey, String)], quorum: usize)
 
 /// Three witnesses of ours, two of which must have cosigned, and cluster `one` settled under them.
 async fn three(healed: usize) -> (Stand, Vec<Witness>) {
-    let mut world = world(&files(healed)).await;
+    let (mut world, commit) = world(&files(healed)).await;
     let log = world.trust.log_vkey(FLEET).unwrap();
     let mut witnesses = Vec::new();
     for n in 1..=3 {
@@ -86,6 +87,7 @@ async fn three(healed: usize) -> (Stand, Vec<Witness>) {
     let named: Vec<_> = witnesses.iter().map(|w| (w.vkey(), w.url())).collect();
     demand(&mut world, &named, 2).await;
     let stand = Stand::join(world, Cluster::start(Options::default()).await.unwrap()).await;
+    stand.settled(&commit).await;
     stand
         .push(&[("clusters/one/a.yaml", &config_map("a", "v", "2"))])
         .await;
@@ -280,9 +282,9 @@ async fn tricked_by_nobody(
     assert_eq!(after, cosigned);
 }
 
-/// The log's origin as a part of a path.
-fn seen_origin() -> String {
-    countersign_ledger::trust::log_name(FLEET).replace('/', "%2F")
+/// The log's origin as a witness's address has it.
+fn seen_origin() -> Digest {
+    Digest::of(countersign_ledger::trust::log_name(FLEET).as_bytes())
 }
 
 /// What the agent keeps of the log: entries, and when its quorum cosigned.

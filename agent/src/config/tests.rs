@@ -22,7 +22,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let options = read(&["run", "--config", file.to_str().unwrap(), "--cluster", "b"]).unwrap();
     assert_eq!(
         (
-            options.hub.as_str(),
+            options.hub.as_deref().unwrap_or_default(),
             options.cluster.as_str(),
             options.namespace.as_str()
         ),

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use countersign_ledger::limits::CHECKPOINT_STALE_SECONDS;
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Level;
 use countersign_ledger::verify::Known;
@@ -27,7 +26,7 @@ impl Freshness {
         };
         loop {
             let now = u64::try_from(clock::unix()).unwrap_or_default();
-            match left(time, now) {
+            match left(time, now, known.stale_seconds) {
                 None => {
                     self.told = Some(time);
                     return Refusal::CheckpointStale { time, now };
@@ -47,10 +46,9 @@ fn cosigned(known: &Known) -> Option<u64> {
 }
 
 /// Until a checkpoint of that time is too old; none if it is.
-fn left(time: u64, now: u64) -> Option<Duration> {
+fn left(time: u64, now: u64, stale: u64) -> Option<Duration> {
     let age = now.saturating_sub(time);
-    (age <= CHECKPOINT_STALE_SECONDS)
-        .then(|| Duration::from_secs(CHECKPOINT_STALE_SECONDS + 1 - age))
+    (age <= stale).then(|| Duration::from_secs(stale + 1 - age))
 }
 
 #[cfg(test)]
@@ -59,12 +57,18 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_told_when_it_would_be_refused_and_not_before() {
-        let stale = CHECKPOINT_STALE_SECONDS;
-        assert_eq!(left(1_000, 1_000), Some(Duration::from_secs(stale + 1)));
-        assert_eq!(left(1_000, 1_000 + stale), Some(Duration::from_secs(1)));
-        assert_eq!(left(1_000, 1_001 + stale), None);
+        let stale = 900;
         assert_eq!(
-            left(1_000, 900),
+            left(1_000, 1_000, stale),
+            Some(Duration::from_secs(stale + 1))
+        );
+        assert_eq!(
+            left(1_000, 1_000 + stale, stale),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(left(1_000, 1_001 + stale, stale), None);
+        assert_eq!(
+            left(1_000, 900, stale),
             Some(Duration::from_secs(stale + 1)),
             "a clock that was set back"
         );

@@ -21,6 +21,7 @@ pub use fleet::{
 };
 pub use object::{Object, ObjectName, Objects};
 pub use request::{
-    JoinToken, JoinTokenRequest, Permit, PermitKind, PermitRequest, Permits, Problem, SyncStarted,
+    JoinToken, JoinTokenRequest, ParcelRequest, Permit, PermitKind, PermitRequest, Permits,
+    Problem, ReportTaken, SyncStarted,
 };
 pub use state::{HealthState, SyncState};

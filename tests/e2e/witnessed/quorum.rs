@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_waits_for_the_quorum_where_all_can_see_it_and_goes_live_when_a_witness_is_back() {
-    let mut world = world(&files(3)).await;
+    let (mut world, _) = world(&files(3)).await;
     let log = world.trust.log_vkey(FLEET).unwrap();
     let mut ours = Witness::start("witness.example/ours", std::slice::from_ref(&log))
         .await
@@ -180,7 +180,7 @@ async fn seen_by_people(stand: &Stand) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_keys_of_one_party_are_no_quorum_of_two() {
-    let mut world = world(&files(1)).await;
+    let (mut world, _) = world(&files(1)).await;
     let log = world.trust.log_vkey(FLEET).unwrap();
     let mut witnesses = Vec::new();
     for name in [
