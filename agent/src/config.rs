@@ -41,24 +41,13 @@ pub struct Options {
     #[arg(long, env = "COUNTERSIGN_AGENT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The hub's address, https://HOST:PORT.
-    #[arg(
-        long,
-        env = "COUNTERSIGN_AGENT_HUB",
-        value_name = "URL",
-        required_unless_present = "import_dir",
-        conflicts_with = "import_dir"
-    )]
+    #[arg(long, env = "COUNTERSIGN_AGENT_HUB", value_name = "URL")]
     pub hub: Option<String>,
     /// Folder that is watched for parcels (`countersign export`), where no network leads to the hub.
     #[arg(long, env = "COUNTERSIGN_AGENT_IMPORT_DIR", value_name = "DIR")]
     pub import_dir: Option<PathBuf>,
     /// Folder where the agent's report lies, for a person to carry to the hub (`countersign import receipts`).
-    #[arg(
-        long,
-        env = "COUNTERSIGN_AGENT_EXPORT_DIR",
-        value_name = "DIR",
-        requires = "import_dir"
-    )]
+    #[arg(long, env = "COUNTERSIGN_AGENT_EXPORT_DIR", value_name = "DIR")]
     pub export_dir: Option<PathBuf>,
     /// Seconds that a checkpoint may be on its way in a parcel, from level witnessed on; a hub's own may be 900 old.
     #[arg(
@@ -292,6 +281,11 @@ pub enum ConfigError {
         /// All options.
         known: String,
     },
+    /// Where the hub's words come from is not clear.
+    #[error(
+        "name the hub by --hub URL, or the folder of its parcels by --import-dir DIR (and --export-dir beside it): one of the two"
+    )]
+    Hub,
     /// clap's own words: usage, help, version.
     #[error(transparent)]
     Usage(#[from] clap::Error),
@@ -308,7 +302,7 @@ impl Args {
     ) -> Result<Self, ConfigError> {
         let file = named_file(&arguments).or(environment.map(PathBuf::from));
         let Some(file) = file else {
-            return Ok(Self::try_parse_from(arguments)?);
+            return Self::try_parse_from(arguments)?.checked();
         };
         let name = file.display().to_string();
         let text = std::fs::read_to_string(&file).map_err(|error| ConfigError::File {
@@ -353,7 +347,17 @@ impl Args {
             run
         });
         let matches = command.try_get_matches_from(arguments)?;
-        Ok(<Self as clap::FromArgMatches>::from_arg_matches(&matches)?)
+        <Self as clap::FromArgMatches>::from_arg_matches(&matches)?.checked()
+    }
+
+    /// What clap can't say where some of it stands in a file.
+    fn checked(self) -> Result<Self, ConfigError> {
+        let Command::Run(options) = &self.command;
+        let by_files = options.import_dir.is_some();
+        if options.hub.is_some() == by_files || (options.export_dir.is_some() && !by_files) {
+            return Err(ConfigError::Hub);
+        }
+        Ok(self)
     }
 }
 

@@ -33,6 +33,7 @@ mod health_rules;
 mod interop;
 mod lock;
 mod log_attacks;
+mod malformed;
 mod object_store;
 mod receipts;
 mod removal;

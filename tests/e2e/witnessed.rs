@@ -116,6 +116,7 @@ async fn a_checkpoint_that_too_few_old_or_false_witnesses_cosigned_is_refused() 
     let newest = envelopes(&stand.world.hub.data()).pop().unwrap();
     let genuine = blobs(&stand.world.hub.data());
     let before = stand.config_maps("default").get("a").await.unwrap();
+    let saved = std::fs::read(stand.agent.data().join("state.json")).unwrap();
 
     let [w1, w2, _] = &witnesses[..] else {
         panic!("three witnesses")
@@ -204,6 +205,11 @@ async fn a_checkpoint_that_too_few_old_or_false_witnesses_cosigned_is_refused() 
             (&after.metadata.uid, &after.metadata.resource_version),
             (&before.metadata.uid, &before.metadata.resource_version),
             "{name}"
+        );
+        let kept = std::fs::read(stand.agent.data().join("state.json")).unwrap();
+        assert_eq!(
+            kept, saved,
+            "{name}: state is kept after all checks, not before"
         );
         heals(&stand, &format!("h{n}")).await;
     }

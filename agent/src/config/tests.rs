@@ -99,6 +99,28 @@ fn an_agent_is_a_witness_only_with_a_name_and_a_log() {
 }
 
 #[test]
+fn the_hub_is_on_the_network_or_in_a_folder_never_both() {
+    let least = ["run", "--cluster", "c", "--trust", "t"];
+    let options = |more: &[&str]| read(&[&least, more].concat());
+    let hub = ["--hub", "https://a:1"];
+    let import = ["--import-dir", "in"];
+    let export = ["--export-dir", "out"];
+    let stale = |options: Options| options.stale_seconds();
+    assert_eq!(options(&hub).map(stale).unwrap(), 900);
+    assert_eq!(options(&import).map(stale).unwrap(), 30 * 24 * 3_600);
+    assert!(options(&[import, export].concat()).is_ok());
+    for wrong in [
+        &[][..],
+        &[hub, import].concat(),
+        &export,
+        &[hub, export].concat(),
+    ] {
+        let error = options(wrong).unwrap_err().to_string();
+        assert!(error.contains("--import-dir"), "{wrong:?}: {error}");
+    }
+}
+
+#[test]
 fn every_option_has_an_environment_variable_and_help() {
     Args::command().debug_assert();
     let table = reference();
