@@ -162,6 +162,7 @@ Source   https://git.example.com/fleet refs/heads/main
 Commit   4b825dc cart: two more (Zoë <zoe@example.com>)
 State    up to date
 Trust    version 1 sha256:abababababababababababababababababababababababababababababababab
+Log      12 entries, 10 published; waits: size 12 waits for its quorum; cosigned by 1 (w2: WITNESS_UNREACHABLE)
 
 CLUSTER    ENV         LEVEL   AGENT      GENERATION  SYNC     HEALTH    MESSAGE
 metal-fra  production  signed  connected  5/7         Syncing  Degraded  cart: image not found
