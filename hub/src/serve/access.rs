@@ -65,6 +65,10 @@ pub enum Endpoint {
     Sync,
     /// A new join token.
     JoinToken,
+    /// A cluster's newest state as a file.
+    Parcel,
+    /// A file with what a cluster's agent says.
+    ReportFile,
     /// The permits that were given.
     Permits,
     /// A new permit.
@@ -175,6 +179,16 @@ pub const TABLE: &[Rule] = &[
         "POST",
         "/api/v1/clusters/{cluster}/join-token",
         Endpoint::JoinToken,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/parcel",
+        Endpoint::Parcel,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/report",
+        Endpoint::ReportFile,
     ),
     operators("GET", "/api/v1/apps", Endpoint::Apps),
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),

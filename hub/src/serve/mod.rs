@@ -17,6 +17,7 @@ pub mod alarms;
 pub mod authority;
 mod blobs;
 pub mod clock;
+pub mod courier;
 pub mod csr;
 mod entries;
 mod guard;

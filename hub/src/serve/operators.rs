@@ -12,6 +12,7 @@ use countersign_fleet::api::{
     HealthState, JoinToken, JoinTokenRequest, ObjectName, PermitRequest, Permits, SyncStarted,
     SyncState,
 };
+use countersign_proto::limits::REPORT_FILE_BYTES_MAX;
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -21,7 +22,7 @@ use super::limits::{OBJECTS_PER_PAGE_MAX, OPERATOR_BODY_BYTES_MAX};
 use super::records::RecordFault;
 use super::state::State;
 use super::views::{self, DriftQuery, ObjectQuery};
-use super::{openapi, permits, tokens};
+use super::{courier, openapi, permits, tokens};
 
 type App = Shared<Arc<State>>;
 
@@ -52,6 +53,10 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         Endpoint::Drifts => Some(get(drifts)),
         Endpoint::Sync => Some(post(sync)),
         Endpoint::JoinToken => Some(post(join_token)),
+        Endpoint::Parcel => Some(post(courier::parcel)),
+        Endpoint::ReportFile => {
+            Some(post(courier::report).layer(DefaultBodyLimit::max(REPORT_FILE_BYTES_MAX)))
+        }
         Endpoint::Permits => Some(get(list_permits)),
         Endpoint::Permit => Some(post(give_permit)),
         Endpoint::Healthz

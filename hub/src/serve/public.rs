@@ -101,6 +101,8 @@ fn handler(
         | Endpoint::Drifts
         | Endpoint::Sync
         | Endpoint::JoinToken
+        | Endpoint::Parcel
+        | Endpoint::ReportFile
         | Endpoint::Permits
         | Endpoint::Permit => None,
     }
