@@ -19,6 +19,7 @@ pub use drift::{Drift, DriftKind, Drifts};
 pub use fleet::{Commit, Fleet, Mistake, PermitNeeded, Source, SourceState, TrustRootInUse};
 pub use object::{Object, ObjectName, Objects};
 pub use request::{
-    JoinToken, JoinTokenRequest, Permit, PermitKind, PermitRequest, Permits, Problem, SyncStarted,
+    JoinToken, JoinTokenRequest, Permit, PermitKind, PermitRequest, Permits, Problem, Revocation,
+    RevokeRequest, SyncStarted,
 };
 pub use state::{HealthState, SyncState};

@@ -63,6 +63,8 @@ pub enum Endpoint {
     Sync,
     /// A new join token.
     JoinToken,
+    /// An agent speaks no more.
+    Revoke,
     /// The permits that were given.
     Permits,
     /// A new permit.
@@ -151,6 +153,7 @@ pub const TABLE: &[Rule] = &[
     grpc("/countersign.agent.v1.Agents/Heads", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Blobs", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Report", Role::Agent),
+    grpc("/countersign.agent.v1.Agents/Enrol", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Receipts", Role::Agent),
     grpc("/countersign.agent.v1.Agents/PutBlobs", Role::Agent),
     grpc("/grpc.health.v1.Health/Check", Role::Anyone),
@@ -171,6 +174,11 @@ pub const TABLE: &[Rule] = &[
         "POST",
         "/api/v1/clusters/{cluster}/join-token",
         Endpoint::JoinToken,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/revoke",
+        Endpoint::Revoke,
     ),
     operators("GET", "/api/v1/apps", Endpoint::Apps),
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),
@@ -226,6 +234,8 @@ pub enum Caller {
     Anonymous,
     /// Holds a certificate for that cluster, valid now, of the key that is registered for it.
     Agent(std::sync::Arc<super::identity::Peer>),
+    /// Holds a certificate whose key was revoked.
+    Revoked,
     /// Came in by the socket or bears the token; the text says which.
     Operator(std::sync::Arc<str>),
 }
@@ -236,12 +246,12 @@ impl Caller {
         match (role, self) {
             (
                 Role::Anyone | Role::OwnProof,
-                Self::Anonymous | Self::Agent(_) | Self::Operator(_),
+                Self::Anonymous | Self::Agent(_) | Self::Revoked | Self::Operator(_),
             )
             | (Role::Agent, Self::Agent(_))
             | (Role::Operator, Self::Operator(_)) => true,
-            (Role::Agent, Self::Anonymous | Self::Operator(_))
-            | (Role::Operator, Self::Anonymous | Self::Agent(_)) => false,
+            (Role::Agent, Self::Anonymous | Self::Revoked | Self::Operator(_))
+            | (Role::Operator, Self::Anonymous | Self::Agent(_) | Self::Revoked) => false,
         }
     }
 }

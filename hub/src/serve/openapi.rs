@@ -2,7 +2,7 @@
 
 use countersign_fleet::api::{
     App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, Permit,
-    PermitRequest, Permits, Problem, SyncStarted,
+    PermitRequest, Permits, Problem, Revocation, RevokeRequest, SyncStarted,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -145,6 +145,14 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             body: Some(of::<JoinTokenRequest>(schemas)),
             status: "201",
             answer: of::<JoinToken>(schemas),
+        }),
+        Endpoint::Revoke => Some(Operation {
+            id: "revoke",
+            summary: "A cluster's agent speaks no more: at once, and in the log",
+            query: &[],
+            body: Some(of::<RevokeRequest>(schemas)),
+            status: "200",
+            answer: of::<Revocation>(schemas),
         }),
         Endpoint::Permit => Some(Operation {
             id: "permit",

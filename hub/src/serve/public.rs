@@ -100,6 +100,7 @@ fn handler(
         | Endpoint::Drifts
         | Endpoint::Sync
         | Endpoint::JoinToken
+        | Endpoint::Revoke
         | Endpoint::Permits
         | Endpoint::Permit => None,
     }
