@@ -172,9 +172,8 @@ async fn prove(
 fn before_revocation(state: &State, cluster: &str, stored: &Stored) -> bool {
     let registered = state.registration(cluster);
     let revoked = registered.and_then(|known| state.registry.revoked(&known.key));
-    revoked.is_some_and(|revoked| {
-        stored.expires.as_second() - JOIN_TOKEN_SECONDS < revoked.since.as_second()
-    })
+    let life = jiff::SignedDuration::from_secs(JOIN_TOKEN_SECONDS);
+    revoked.is_some_and(|revoked| stored.expires.duration_since(revoked.since) < life)
 }
 
 fn token_refused() -> Status {

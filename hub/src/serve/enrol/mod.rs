@@ -343,3 +343,6 @@ async fn proven(
     response.entry = Some(entry);
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests;

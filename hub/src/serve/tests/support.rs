@@ -76,7 +76,7 @@ pub(super) struct Hub {
 }
 
 /// An authority as `countersign trust init` makes it: key and certificate, PEM.
-pub(super) fn authority() -> (String, String) {
+pub(in crate::serve) fn authority() -> (String, String) {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -198,3 +198,19 @@ fn no_change_of_a_token_is_taken_and_nothing_panics() {
     let doubled = format!("{doubled}.{}", encoded(signature.unwrap()));
     assert_eq!(issuer.check(&doubled), Err(TokenRefused::Malformed));
 }
+
+#[test]
+fn rs256_is_taken_from_the_issuers_key_alone() {
+    // Made once with OpenSSL; the private key was thrown away.
+    let token = include_str!("../testdata/rs256.jwt").trim();
+    let keys = jwks::parse(include_bytes!("../testdata/rs256.jwks.json")).unwrap();
+    assert_eq!(check(token, &keys, &WANT, NOW), Ok(()));
+    assert_eq!(
+        check(token, &Issuer::new().keys, &WANT, NOW),
+        Err(TokenRefused::Signature)
+    );
+    assert_eq!(
+        check(token, &keys, &WANT, NOW + 600),
+        Err(TokenRefused::Expired)
+    );
+}
