@@ -200,7 +200,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         Sender {
             outbox,
             engine: Arc::clone(&engine),
-            key: keys.receipt(),
+            keys: Arc::clone(&keys),
+            identity: identity.clone(),
             known,
             channel: channel_out.clone(),
         },
@@ -224,6 +225,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         cluster: options.cluster.clone(),
         identity: identity.clone(),
         token,
+        service_account: options.join_service_account_token.clone(),
+        warned: None,
         renew: false,
         last,
         seen,

@@ -136,7 +136,8 @@ pub(super) fn token(options: &Options) -> Result<Option<String>, StartError> {
         return Ok(options.token.clone());
     };
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+        // An empty one is none: the agent may join by its service account.
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
         // A token is used once; the file may be gone when the agent starts again.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StartError::Token {

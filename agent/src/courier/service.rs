@@ -51,6 +51,13 @@ impl Agents for Service {
         Err(by_person())
     }
 
+    async fn enrol(
+        &self,
+        _: Request<proto::EnrolRequest>,
+    ) -> Result<Response<proto::EnrolResponse>, Status> {
+        Err(by_person())
+    }
+
     async fn trust_roots(
         &self,
         _: Request<proto::TrustRootsRequest>,
@@ -97,7 +104,7 @@ impl Agents for Service {
         &self,
         _: Request<proto::ReportRequest>,
     ) -> Result<Response<proto::ReportResponse>, Status> {
-        Ok(Response::new(proto::ReportResponse { send_full: false }))
+        Ok(Response::new(proto::ReportResponse::default()))
     }
 
     async fn receipts(

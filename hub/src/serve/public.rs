@@ -103,6 +103,7 @@ fn handler(
         | Endpoint::JoinToken
         | Endpoint::Parcel
         | Endpoint::ReportFile
+        | Endpoint::Revoke
         | Endpoint::Permits
         | Endpoint::Permit => None,
     }
