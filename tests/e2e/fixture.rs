@@ -44,16 +44,21 @@ impl Stand {
         let commit = repo.commit_files(&all, "the fleet").unwrap();
         let cluster = Cluster::start(cluster).await.unwrap();
         let world = World::start_with(repo, &["one=test"], hub).await.unwrap();
+        let stand = Self::join(world, cluster).await;
+        stand.settled(&commit).await;
+        stand
+    }
+
+    /// In a world that stands, joined a moment ago.
+    pub(crate) async fn join(world: World, cluster: Cluster) -> Self {
         let agent = world.join(ONE, &cluster).await.unwrap();
         let client = cluster.client().await.unwrap();
-        let stand = Self {
+        Self {
             world,
             cluster,
             client,
             agent,
-        };
-        stand.settled(&commit).await;
-        stand
+        }
     }
 
     /// Commits, pushes and waits until the cluster is where the commit wants it.

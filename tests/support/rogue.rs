@@ -39,7 +39,7 @@ use crate::install_tls;
 
 mod log;
 
-pub use log::StolenLog;
+pub use log::{Cosigner, StolenLog};
 
 /// What it says, and what it was told.
 #[derive(Debug, Default)]

@@ -8,11 +8,13 @@ use countersign_ledger::digest::Digest;
 use countersign_proto::agent::v1 as proto;
 use countersign_proto::agent::v1::agents_client::AgentsClient;
 use countersign_proto::limits;
+use hyper_util::rt::TokioIo;
 use rustls::client::danger::ServerCertVerifier;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::tls::{PinnedCa, Presented, Witness};
+use crate::courier::Line;
 
 /// How long a connection may take to open.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -115,8 +117,16 @@ impl From<tonic::Status> for HubFault {
 /// The hub's address and its pinned CA.
 #[derive(Debug)]
 pub struct Hub {
-    url: String,
+    place: Place,
     ca: Mutex<Digest>,
+}
+
+/// Where the hub is.
+#[derive(Debug)]
+enum Place {
+    Network(String),
+    /// Nowhere near: its stand-in answers out of files.
+    Files(Line),
 }
 
 impl Hub {
@@ -124,9 +134,24 @@ impl Hub {
     #[must_use]
     pub fn new(url: String, ca: Digest) -> Self {
         Self {
-            url,
+            place: Place::Network(url),
             ca: Mutex::new(ca),
         }
+    }
+
+    /// A hub whose words a person carries.
+    #[must_use]
+    pub fn by_files(line: Line, ca: Digest) -> Self {
+        Self {
+            place: Place::Files(line),
+            ca: Mutex::new(ca),
+        }
+    }
+
+    /// Whether no network joins the two: then neither proves itself to the other, and there is no certificate.
+    #[must_use]
+    pub fn is_by_files(&self) -> bool {
+        matches!(self.place, Place::Files(_))
     }
 
     /// A newer trust root names this CA; whether it is another one than before.
@@ -140,12 +165,16 @@ impl Hub {
     /// # Errors
     /// [`HubFault::Unreachable`].
     pub async fn channel(&self, identity: Option<(&str, &str)>) -> Result<Channel, HubFault> {
+        let url = match &self.place {
+            Place::Network(url) => url,
+            Place::Files(line) => return stand_in(line.clone()).await,
+        };
         let ca = *self.ca.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tls = ClientTlsConfig::new();
         if let Some((certificate, key)) = identity {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }
-        open(&self.url, tls, Arc::new(PinnedCa::new(ca))).await
+        open(url, tls, Arc::new(PinnedCa::new(ca))).await
     }
 
     /// Asks for the trust roots above a version although the hub did not prove itself: they prove themselves. What it
@@ -157,9 +186,12 @@ impl Hub {
         &self,
         above_version: u64,
     ) -> Result<(Vec<Bytes>, Presented), HubFault> {
+        let Place::Network(url) = &self.place else {
+            return Err(HubFault::Unreachable("no network leads to it".to_owned()));
+        };
         let witness = Arc::new(Witness::default());
         let verifier = Arc::clone(&witness);
-        let channel = open(&self.url, ClientTlsConfig::new(), verifier).await?;
+        let channel = open(url, ClientTlsConfig::new(), verifier).await?;
         let response = client(channel)
             .trust_roots(proto::TrustRootsRequest { above_version })
             .await?
@@ -186,6 +218,18 @@ async fn open(
         .tls_config_with_verifier(tls, verifier)
         .map_err(unreachable)?
         .connect()
+        .await
+        .map_err(unreachable)
+}
+
+/// A channel to the stand-in within this process; the address says nothing.
+async fn stand_in(line: Line) -> Result<Channel, HubFault> {
+    let connect = tower::service_fn(move |_: http::Uri| {
+        let end = line.open().map(TokioIo::new);
+        async move { end }
+    });
+    Endpoint::from_static("http://files.invalid")
+        .connect_with_connector(connect)
         .await
         .map_err(unreachable)
 }

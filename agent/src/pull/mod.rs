@@ -7,6 +7,7 @@
 
 mod arrive;
 mod certificate;
+mod fresh;
 pub mod hub;
 pub mod roots;
 mod store;
@@ -46,6 +47,8 @@ const PAUSE_SHUT_OUT: Duration = Duration::from_secs(30);
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// A certificate that is due as soon as it came (clocks that differ) is used for so long all the same.
 const CERTIFICATE_LEAST: Duration = Duration::from_secs(60);
+/// What never falls due.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Why a try ended.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,8 @@ pub struct Puller {
     pub last: Option<Last>,
     /// The last verified checkpoint of the log.
     pub seen: Option<Seen>,
+    /// Seconds after which a cosigned checkpoint is too old.
+    pub stale_seconds: u64,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
     /// The last verified state; none before the first, and after one that did not arrive whole.
@@ -187,13 +192,7 @@ impl Puller {
     }
 
     async fn connected(&mut self) -> Result<std::convert::Infallible, Failure> {
-        let certificate = self.certificate().await?;
-        let due = match certificate.due_in(clock::unix()) {
-            Duration::ZERO => CERTIFICATE_LEAST,
-            due => due,
-        };
-        let key = self.keys.receipt_pem();
-        let channel = self.connect(Some((&certificate.pem, &key))).await?;
+        let (channel, due) = self.proven_channel().await?;
         let mut client = hub::client(channel.clone());
         self.follow_roots(&mut client).await?;
         self.believe();
@@ -215,11 +214,17 @@ impl Puller {
         self.engine.metrics.connected.set(1);
         tracing::info!("following heads");
         let mut batches = Batches::new(self.known());
+        let mut freshness = fresh::Freshness::default();
         let due = tokio::time::sleep(due);
         tokio::pin!(due);
         loop {
+            let known = self.known();
             let head = tokio::select! {
                 () = &mut due => return Err(Failure::CertificateDue),
+                stale = freshness.lost(&known) => {
+                    self.engine.refused_by(&stale);
+                    continue;
+                }
                 head = heads.message() => head.map_err(HubFault::from)?.ok_or(HubFault::Ended)?,
             };
             let head = wire::head(head);
@@ -247,9 +252,25 @@ impl Puller {
         }
     }
 
+    /// A channel on which this cluster has proven itself, and how long until it must anew.
+    async fn proven_channel(&mut self) -> Result<(Channel, Duration), Failure> {
+        if self.hub.is_by_files() {
+            return Ok((self.connect(None).await?, FOR_EVER));
+        }
+        let certificate = self.certificate().await?;
+        let due = match certificate.due_in(clock::unix()) {
+            Duration::ZERO => CERTIFICATE_LEAST,
+            due => due,
+        };
+        let key = self.keys.receipt_pem();
+        let channel = self.connect(Some((&certificate.pem, &key))).await?;
+        Ok((channel, due))
+    }
+
     fn known(&self) -> Known {
         Known {
             seen: self.seen.clone(),
+            stale_seconds: self.stale_seconds,
             ..Known::new(&self.cluster, self.roots.clone(), self.last)
         }
     }

@@ -43,6 +43,8 @@ pub enum Endpoint {
     WebhookGitea,
     /// A file of the static log; which one is its path.
     Log,
+    /// The log's door for outsiders.
+    LogEntries,
     /// A method of a gRPC service; which one is its path.
     Grpc,
     /// The OpenAPI document.
@@ -65,6 +67,10 @@ pub enum Endpoint {
     JoinToken,
     /// An agent speaks no more.
     Revoke,
+    /// A cluster's newest state as a file.
+    Parcel,
+    /// A file with what a cluster's agent says.
+    ReportFile,
     /// The permits that were given.
     Permits,
     /// A new permit.
@@ -137,6 +143,8 @@ pub const TABLE: &[Rule] = &[
         Role::OwnProof,
         Endpoint::WebhookGitea,
     ),
+    // The statement bears the signature of a key that the trust root lists for it.
+    agents("POST", "/log/entries", Role::OwnProof, Endpoint::LogEntries),
     log("/log/checkpoint"),
     log("/log/trust/{file}"),
     log("/log/blobs/{digest}"),
@@ -179,6 +187,16 @@ pub const TABLE: &[Rule] = &[
         "POST",
         "/api/v1/clusters/{cluster}/revoke",
         Endpoint::Revoke,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/parcel",
+        Endpoint::Parcel,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/report",
+        Endpoint::ReportFile,
     ),
     operators("GET", "/api/v1/apps", Endpoint::Apps),
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),

@@ -12,6 +12,7 @@ use countersign_fleet::api::{
     HealthState, JoinToken, JoinTokenRequest, ObjectName, PermitRequest, Permits, Revocation,
     RevokeRequest, SyncStarted, SyncState,
 };
+use countersign_proto::limits::REPORT_FILE_BYTES_MAX;
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -23,7 +24,7 @@ use super::registry::hex;
 use super::revoke::{self, NotRevoked};
 use super::state::State;
 use super::views::{self, DriftQuery, ObjectQuery};
-use super::{openapi, permits, tokens};
+use super::{courier, openapi, permits, tokens};
 
 type App = Shared<Arc<State>>;
 
@@ -55,6 +56,10 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         Endpoint::Sync => Some(post(sync)),
         Endpoint::JoinToken => Some(post(join_token)),
         Endpoint::Revoke => Some(post(revoke_agent)),
+        Endpoint::Parcel => Some(post(courier::parcel)),
+        Endpoint::ReportFile => {
+            Some(post(courier::report).layer(DefaultBodyLimit::max(REPORT_FILE_BYTES_MAX)))
+        }
         Endpoint::Permits => Some(get(list_permits)),
         Endpoint::Permit => Some(post(give_permit)),
         Endpoint::Healthz
@@ -64,6 +69,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::WebhookGitlab
         | Endpoint::WebhookGitea
         | Endpoint::Log
+        | Endpoint::LogEntries
         | Endpoint::Grpc => None,
     }
 }

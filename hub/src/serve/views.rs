@@ -9,6 +9,9 @@ use countersign_fleet::api::{
     Fleet, HealthState, Object, ObjectName, Objects, Registered, SyncState,
 };
 
+use crate::log::Log;
+
+use super::heads::Taken;
 use super::limits::{DRIFTS_PER_ANSWER_MAX, OBJECTS_PER_PAGE_MAX};
 use super::reports::{AppReport, Live};
 use super::state::State;
@@ -162,6 +165,7 @@ pub fn fleet(state: &State) -> Fleet {
         mistakes: status.mistakes.clone(),
         permits_needed: status.permits_needed.clone(),
         alarms: state.alarms(),
+        log: state.log.as_ref().map(Log::progress),
     }
 }
 
@@ -226,6 +230,8 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
     let worst = worst(on.iter().copied(), |app| &app.app);
     // Nothing to run, and that is applied: as good as it gets.
     let idle = on.is_empty() && sealed > 0 && live.generation_applied == sealed;
+    let behind = live.generation_verified < sealed;
+    let waits = unpublished(state, &member.level).filter(|_| behind);
     Some(ClusterSummary {
         name: name.to_owned(),
         environment: member.environment,
@@ -246,11 +252,17 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
         } else {
             worst.health
         },
-        message: worst.message,
+        message: waits.unwrap_or(worst.message),
         apps: count(live.apps.len()),
         objects: count(live.objects.len()).saturating_add(live.objects_left_out),
         alarms,
     })
+}
+
+/// Why a cluster of that level gets no newer state, if it is for want of witnesses.
+fn unpublished(state: &State, level: &str) -> Option<String> {
+    let waits = state.log.as_ref()?.waits()?;
+    (Taken::at(level) == Taken::Published).then(|| format!("LOG_NO_QUORUM: {waits}"))
 }
 
 fn count(n: usize) -> u32 {

@@ -6,10 +6,12 @@
 
 mod enrolments;
 mod leaves;
+mod outside;
 mod receipts;
 
 pub use enrolments::Enrolled;
 pub use leaves::{Leaf, NodeRow, Place};
+pub use outside::{Outside, OutsideKind};
 pub use receipts::Spoken;
 
 use std::path::Path;
@@ -81,6 +83,8 @@ pub enum Filed {
         /// The entry's leaf hash.
         leaf: Digest,
     },
+    /// What somebody outside the hub signed and the hub let in.
+    Outside(Outside),
     /// Any other entry: it is found by its leaf hash.
     Other,
 }
@@ -151,6 +155,8 @@ const TABLES: &str = "
     CREATE TABLE enrolment (cluster TEXT NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, leaf BLOB NOT NULL,
         PRIMARY KEY (cluster, leaf)) WITHOUT ROWID;
     CREATE TABLE revocation (key BLOB NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (key, leaf)) WITHOUT ROWID;
+    CREATE TABLE outside (kind INTEGER NOT NULL, about TEXT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (kind, about, leaf))
+        WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
@@ -161,7 +167,8 @@ const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
     DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
     DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;
-    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS enrolment; DROP TABLE IF EXISTS revocation;";
+    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS enrolment; DROP TABLE IF EXISTS revocation;
+    DROP TABLE IF EXISTS outside;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -272,6 +279,7 @@ impl Index {
                 Filed::Revocation { key, leaf } => {
                     enrolments::file_revocation(&transaction, key, leaf)?;
                 }
+                Filed::Outside(outside) => outside::file(&transaction, outside)?,
                 Filed::Other => {}
             }
         }
