@@ -192,8 +192,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         },
         stop.clone(),
     ));
+    let own = start::own(&options, &keys, &identity, &roots);
+    let carried = courier::Carried::default();
     if let Some(folder) = &options.export_dir {
-        let bag = start::bag(folder, &options, &keys, &identity, &roots, &outbox, &known)?;
+        let mut bag = start::bag(folder, &options, &keys, &identity, &roots, &outbox, &known)?;
+        bag.enrolment = carried.clone();
         tasks.spawn(bag.run(stop.clone()));
     }
     tasks.spawn(send::run(
@@ -201,7 +204,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
             outbox,
             engine: Arc::clone(&engine),
             keys: Arc::clone(&keys),
-            identity: identity.clone(),
+            own: own.clone(),
             known,
             channel: channel_out.clone(),
         },
@@ -211,9 +214,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let hub = match &options.import_dir {
         None => Hub::new(options.hub.clone().unwrap_or_default(), hub_ca),
         Some(folder) => {
-            let fleet = roots.newest().fleet();
-            let (cluster, stop) = (&options.cluster, stop.clone());
-            let line = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
+            let line = courier::start(folder, &own, carried, &engine, &tasks, stop.clone());
             Hub::by_files(line.map_err(|error| at(folder, error))?, hub_ca)
         }
     };

@@ -18,12 +18,13 @@ mod service;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::{Roots, VerifiedRoot};
+use countersign_proto::agent::v1 as proto;
 use countersign_proto::agent::v1::agents_server::AgentsServer;
 use countersign_proto::limits::HEAD_BYTES_MAX;
 use tokio::io::DuplexStream;
@@ -35,6 +36,7 @@ use tonic::transport::Server;
 
 use crate::engine::Engine;
 use crate::pull::roots::follow;
+use crate::receipt::enrol::Own;
 
 pub use bag::Bag;
 use desk::Desk;
@@ -63,14 +65,29 @@ impl Line {
     }
 }
 
-/// Starts the stand-in for the hub of `cluster` over the parcels in `folder`, until `stop`.
+/// What the agent signed to be enrolled, on its way from the stand-in to the report.
+#[derive(Debug, Clone, Default)]
+pub struct Carried(Arc<Mutex<Option<proto::EnrolRequest>>>);
+
+impl Carried {
+    fn put(&self, request: proto::EnrolRequest) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    }
+
+    fn get(&self) -> Option<proto::EnrolRequest> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clone()
+    }
+}
+
+/// Starts the stand-in for the hub of `own` over the parcels in `folder`, until `stop`.
 ///
 /// # Errors
 /// When the folder can't be watched.
 pub fn start(
     folder: &Path,
-    fleet: &str,
-    cluster: &str,
+    own: &Own,
+    carried: Carried,
     engine: &Arc<Engine>,
     tasks: &TaskTracker,
     stop: CancellationToken,
@@ -79,10 +96,10 @@ pub fn start(
     let tell = move |code: &'static str, file: &str, text: &str| {
         told.refused_once(code, file, &format!("{file}: {text}"));
     };
-    let desk = Arc::new(Desk::new(fleet, cluster, Box::new(tell)));
+    let desk = Arc::new(Desk::new(&own.fleet, &own.cluster, Box::new(tell)));
     let watcher = folder::watch(folder, Arc::clone(&desk))?;
     let (line, connections) = mpsc::unbounded_channel();
-    let service = AgentsServer::new(Service::new(desk))
+    let service = AgentsServer::new(Service::new(desk, own.clone(), carried))
         .max_decoding_message_size(HEAD_BYTES_MAX)
         .max_encoding_message_size(HEAD_BYTES_MAX);
     tasks.spawn(async move {

@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use super::StartError;
 use crate::apply::client::ApiServer;
 use crate::config::Options;
-use crate::courier::Bag;
+use crate::courier::{Bag, Carried};
 use crate::engine::Engine;
 use crate::keys::{Folder, InCluster, KeyError, KeyStore, Keys};
 use crate::pull::roots::{self, NoRoot};
+use crate::receipt::enrol::Own;
 use crate::receipt::outbox::Outbox;
 use crate::saved::{Saved, State};
 use crate::{clock, courier, identity};
@@ -200,5 +201,24 @@ pub(super) fn bag(
             identity: Some(identity.clone()),
             ..proto::RegisterRequest::default()
         },
+        enrolment: Carried::default(),
     })
+}
+
+/// What an enrolment of this agent must say.
+pub(super) fn own(
+    options: &Options,
+    keys: &Keys,
+    identity: &proto::ClusterIdentity,
+    roots: &Roots,
+) -> Own {
+    let ca = <[u8; 32]>::try_from(identity.ca_fingerprint.as_ref()).unwrap_or_default();
+    Own {
+        fleet: roots.newest().fleet().to_owned(),
+        cluster: options.cluster.clone(),
+        uid: identity.uid.clone(),
+        ca_fingerprint: Digest::from_bytes(ca),
+        receipt_key: keys.receipt(),
+        recipient: keys.recipient(),
+    }
 }

@@ -21,11 +21,11 @@ use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
 use crate::log::{Log, Signed};
-use crate::serve::blobs;
 use crate::serve::heads::{Follower, Position, Taken, restore};
 use crate::serve::limits::{BLOB_READS_AT_ONCE, COVERED_MAX, PARCEL_RECEIPTS_MAX, PARCEL_WAYS_MAX};
 use crate::serve::refuse::{fault, refuse};
 use crate::serve::state::{Cluster, State};
+use crate::serve::{blobs, enrol};
 
 /// The frames of a parcel as bytes; an error ends it before its end, so that it counts for nothing.
 pub(super) type Frames = stream::BoxStream<'static, io::Result<Bytes>>;
@@ -260,10 +260,23 @@ async fn answer(
             places.insert(seq, (said.leaf, index));
         }
     }
-    let least = places.values().map(|(_, index)| index + 1).max();
+    let (mut enrolment, enrolled) = enrol::carried(state, name).await?.unzip();
+    let enrolled = enrolled.flatten();
+    let indexes = places.values().map(|(_, index)| *index).chain(enrolled);
+    let least = indexes.map(|index| index + 1).max();
     let Some(signed) = covering(state, name, log, least.unwrap_or(0).max(heads)).await else {
         return Ok(None);
     };
+    if let (Some(index), Some(entry)) = (
+        enrolled,
+        enrolment.as_mut().and_then(|said| said.entry.as_mut()),
+    ) {
+        let hashes = log.inclusion(index, signed.size);
+        entry.proof = Some(wire::LogProof {
+            index,
+            hashes: wired(&hashes.map_err(|error| fault(&error))?),
+        });
+    }
     let mut proven = Vec::with_capacity(places.len());
     for (leaf, index) in places.into_values() {
         let hashes = log
@@ -295,6 +308,7 @@ async fn answer(
         nonce: Bytes::copy_from_slice(&nonce),
         next_seq: last + 1,
         newest: envelope.map_err(|error| fault(&error))?.unwrap_or_default(),
+        enrolment,
     }))
 }
 

@@ -12,6 +12,7 @@ use prost::Message as _;
 use ring::digest::{SHA256, digest};
 use tonic::{Code, Status};
 
+use crate::serve::enrol::{self, Enrolling};
 use crate::serve::identity::Peer;
 use crate::serve::limits::PUT_BLOBS_PER_REQUEST_MAX;
 use crate::serve::refuse::{fault, refuse};
@@ -63,6 +64,23 @@ pub(super) async fn report(
         not_before: 0,
         not_after: i64::MAX,
     });
+    let enrolled = match header.enrolment {
+        // Proofs go with the next parcel.
+        Some(request) => {
+            let request = wire::EnrolRequest {
+                tree_size: 0,
+                ..request
+            };
+            let (state, peer, cluster) = (state.clone(), peer.clone(), cluster.clone());
+            enrol::enrol(state, peer, cluster, request).await.map(drop)
+        }
+        None => Ok(()),
+    };
+    if let Err(status) = enrolled
+        && status.code() != Code::Unimplemented
+    {
+        return Err(status);
+    }
     for blobs in report.blobs.chunks(PUT_BLOBS_PER_REQUEST_MAX) {
         let blobs = blobs.iter().map(|content| wire::Blob {
             digest: Bytes::copy_from_slice(digest(&SHA256, content).as_ref()),
@@ -82,6 +100,14 @@ pub(super) async fn report(
         refused_code: String::new(),
         refused: String::new(),
     };
+    if let Some(enrolling) = Enrolling::of(state) {
+        let speaks = enrolling.speaks(name, &registration.key);
+        if !speaks.map_err(|error| fault(&error))? {
+            taken.refused_code = "RECEIPT_UNENROLLED".to_owned();
+            taken.refused = "the agent's key is not enrolled in the log yet: export a parcel and carry it to the agent, whose next report brings its signature".to_owned();
+            return Ok(taken);
+        }
+    }
     let mut left = &report.receipts[..];
     loop {
         let (now, later) = left.split_at(left.len().min(RECEIPTS_PER_REQUEST_MAX));
