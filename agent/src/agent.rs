@@ -192,30 +192,41 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         },
         stop.clone(),
     ));
+    let hub_ca = roots.newest().document().hub_ca;
+    let (hub, signed) = match &options.import_dir {
+        None => {
+            let url = options.hub.clone().unwrap_or_default();
+            (Hub::new(url, hub_ca), courier::Signed::default())
+        }
+        Some(folder) => {
+            let fleet = roots.newest().fleet();
+            let (cluster, stop) = (&options.cluster, stop.clone());
+            let started = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
+            let (line, signed) = started.map_err(|error| at(folder, error))?;
+            (Hub::by_files(line, hub_ca), signed)
+        }
+    };
     if let Some(folder) = &options.export_dir {
-        let bag = start::bag(folder, &options, &keys, &identity, &roots, &outbox, &known)?;
+        let bag = courier::Bag {
+            folder: folder.clone(),
+            outbox: Arc::clone(&outbox),
+            known: known.clone(),
+            registration: start::registration(&options, &keys, &identity, &roots)?,
+            signed,
+        };
         tasks.spawn(bag.run(stop.clone()));
     }
     tasks.spawn(send::run(
         Sender {
             outbox,
             engine: Arc::clone(&engine),
-            key: keys.receipt(),
+            keys: Arc::clone(&keys),
+            identity: identity.clone(),
             known,
             channel: channel_out.clone(),
         },
         stop.clone(),
     ));
-    let hub_ca = roots.newest().document().hub_ca;
-    let hub = match &options.import_dir {
-        None => Hub::new(options.hub.clone().unwrap_or_default(), hub_ca),
-        Some(folder) => {
-            let fleet = roots.newest().fleet();
-            let (cluster, stop) = (&options.cluster, stop.clone());
-            let line = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
-            Hub::by_files(line.map_err(|error| at(folder, error))?, hub_ca)
-        }
-    };
     let mut puller = Puller {
         hub,
         keys,
@@ -224,6 +235,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         cluster: options.cluster.clone(),
         identity: identity.clone(),
         token,
+        service_account: options.join_service_account_token.clone(),
+        warned: None,
         renew: false,
         last,
         seen,

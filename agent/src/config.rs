@@ -95,6 +95,13 @@ pub struct Options {
         conflicts_with = "token"
     )]
     pub token_file: Option<PathBuf>,
+    /// File with the token of the agent's service account for the audience countersign-hub:CLUSTER, to join by it instead of a join token.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_JOIN_SERVICE_ACCOUNT_TOKEN",
+        value_name = "FILE"
+    )]
+    pub join_service_account_token: Option<PathBuf>,
     /// Kubeconfig to reach the cluster by; the pod's service account is used without it.
     #[arg(long, env = "COUNTERSIGN_AGENT_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

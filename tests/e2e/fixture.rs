@@ -21,8 +21,7 @@ pub(crate) const CLUSTER: (&str, &str) = (
 /// A hub, a control plane and the agent between them, all of it settled at the first commit.
 pub(crate) struct Stand {
     pub(crate) world: World,
-    /// Runs as long as this stands.
-    _cluster: Cluster,
+    cluster: Cluster,
     pub(crate) client: Client,
     pub(crate) agent: Agent,
 }
@@ -56,7 +55,7 @@ impl Stand {
         let client = cluster.client().await.unwrap();
         Self {
             world,
-            _cluster: cluster,
+            cluster,
             client,
             agent,
         }
@@ -95,6 +94,11 @@ impl Stand {
             tail(self.world.hub.process.log()),
             tail(self.agent.process.log())
         )
+    }
+
+    /// The control plane, which runs as long as this stands.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// ConfigMaps of a namespace.

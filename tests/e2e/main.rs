@@ -26,6 +26,7 @@ mod charts;
 mod corpus;
 mod drift_table;
 mod encrypted;
+mod enrolment;
 mod faults;
 mod fixture;
 mod healing;

@@ -2,24 +2,19 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_ledger::digest::{Digest, NotADigest};
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::{Roots, VerifiedRoot};
-use countersign_ledger::verify::Known;
 use countersign_proto::agent::v1 as proto;
-use tokio::sync::watch;
 
 use super::StartError;
 use crate::apply::client::ApiServer;
 use crate::config::Options;
-use crate::courier::Bag;
 use crate::engine::Engine;
 use crate::keys::{Folder, InCluster, KeyError, KeyStore, Keys};
 use crate::pull::roots::{self, NoRoot};
-use crate::receipt::outbox::Outbox;
 use crate::saved::{Saved, State};
 use crate::{clock, courier, identity};
 
@@ -136,7 +131,8 @@ pub(super) fn token(options: &Options) -> Result<Option<String>, StartError> {
         return Ok(options.token.clone());
     };
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+        // An empty one is none: the agent may join by its service account.
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
         // A token is used once; the file may be gone when the agent starts again.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StartError::Token {
@@ -175,29 +171,21 @@ pub(super) async fn identify(
     }
 }
 
-/// Who writes the reports that a person carries to the hub.
-pub(super) fn bag(
-    folder: &Path,
+/// Who this agent says it is, where a person carries it to the hub: without a token.
+pub(super) fn registration(
     options: &Options,
     keys: &Keys,
     identity: &proto::ClusterIdentity,
     roots: &Roots,
-    outbox: &Arc<Outbox>,
-    known: &watch::Receiver<Known>,
-) -> Result<Bag, StartError> {
+) -> Result<proto::RegisterRequest, StartError> {
     let csr = keys.certificate_request(roots.newest().fleet(), &options.cluster)?;
     let key = Digest::of(&keys.receipt().0);
     tracing::info!(key = %format!("sha256:{key}"), "reports are written for a person to carry; the hub's operator admits this key");
-    Ok(Bag {
-        folder: folder.to_owned(),
-        outbox: Arc::clone(outbox),
-        known: known.clone(),
-        registration: proto::RegisterRequest {
-            cluster: options.cluster.clone(),
-            csr: csr.into(),
-            encryption_recipient: keys.recipient(),
-            identity: Some(identity.clone()),
-            ..proto::RegisterRequest::default()
-        },
+    Ok(proto::RegisterRequest {
+        cluster: options.cluster.clone(),
+        csr: csr.into(),
+        encryption_recipient: keys.recipient(),
+        identity: Some(identity.clone()),
+        ..proto::RegisterRequest::default()
     })
 }

@@ -23,6 +23,9 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// A ping that is not answered for so long ends the connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Trailer with the hub's stable code.
+const CODE_HEADER: &str = "countersign-code";
+
 /// The generated client.
 pub type Client = AgentsClient<Channel>;
 
@@ -37,6 +40,8 @@ pub enum HubFault {
     Status {
         /// gRPC's code.
         code: tonic::Code,
+        /// The hub's own, where it gave one.
+        reason: Option<String>,
         /// For a person.
         message: String,
     },
@@ -45,9 +50,17 @@ pub enum HubFault {
     Ended,
     /// Neither a certificate nor a token.
     #[error(
-        "not registered, and no join token given: run `countersign cluster add` and pass its token by --token-file"
+        "not registered, and no join token given: run `countersign cluster add` and pass its token by --token-file, or join by --join-service-account-token"
     )]
     NoToken,
+    /// The service account's token can't be read.
+    #[error("--join-service-account-token {file}: {error}")]
+    ServiceAccount {
+        /// Which file.
+        file: String,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// What came as certificate is none.
     #[error("what the hub sent is no certificate")]
     OddCertificate,
@@ -59,12 +72,43 @@ impl HubFault {
     pub fn is_unauthenticated(&self) -> bool {
         matches!(self, Self::Status { code, .. } if *code == tonic::Code::Unauthenticated)
     }
+
+    /// Why the hub said no, by its own stable code.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Status { reason, .. } => reason.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The hub speaks to this agent no more, or takes it for another cluster's: asking again changes nothing before a person did
+    /// something. A stable code to tell it by.
+    #[must_use]
+    pub fn shut_out(&self) -> Option<&'static str> {
+        const CODES: [&str; 7] = [
+            "AGENT_REVOKED",
+            "KEY_REVOKED",
+            "SECOND_KEY",
+            "SECOND_NAME",
+            "SHARED_KEY",
+            "SERVICE_ACCOUNT_REFUSED",
+            "TOKEN_REFUSED",
+        ];
+        let reason = self.reason()?;
+        CODES.into_iter().find(|code| *code == reason)
+    }
 }
 
 impl From<tonic::Status> for HubFault {
     fn from(status: tonic::Status) -> Self {
         Self::Status {
             code: status.code(),
+            reason: status
+                .metadata()
+                .get(CODE_HEADER)
+                .and_then(|reason| reason.to_str().ok())
+                .map(|reason| reason.chars().take(64).collect()),
             message: status.message().to_owned(),
         }
     }

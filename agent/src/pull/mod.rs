@@ -15,6 +15,7 @@ pub mod tls;
 pub mod wire;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ use hub::{Hub, HubFault};
 /// Pauses between tries. The longest is short: a hub that comes back, or a partition that ends, is noticed within it.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A hub that lets this agent in no more waits for a person.
+const PAUSE_SHUT_OUT: Duration = Duration::from_secs(30);
 /// After a refusal the same bytes come again: there is no hurry.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// A certificate that is due as soon as it came (clocks that differ) is used for so long all the same.
@@ -83,6 +86,10 @@ pub struct Puller {
     pub identity: proto::ClusterIdentity,
     /// The join token, until it was used.
     pub token: Option<String>,
+    /// The file with the token of the agent's service account, if it may join by it.
+    pub service_account: Option<PathBuf>,
+    /// Why the hub shuts this agent out, as it was told last.
+    pub warned: Option<&'static str>,
     /// Ask for a new certificate, whatever the time of the kept one.
     pub renew: bool,
     /// The trust roots.
@@ -139,6 +146,9 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
                 tracing::info!(%fault, "hub");
                 // The certificate counts no longer, whatever its time says: the receipt key gets another one.
                 puller.renew |= fault.is_unauthenticated();
+                if puller.shut_out(fault) {
+                    pause = PAUSE_SHUT_OUT;
+                }
                 // After a refusal the channel stays: the hub must hear of it.
                 puller.channel.send_replace(None);
             }
@@ -149,6 +159,26 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
             () = tokio::time::sleep(clock::jittered(pause)) => {}
         }
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+impl Puller {
+    /// Whether only a person can change that the hub says no; it is told once for each reason. What was verified last is kept
+    /// and healed all the same.
+    fn shut_out(&mut self, fault: &HubFault) -> bool {
+        let code = fault.shut_out();
+        if let Some(code) = code
+            && self.warned != Some(code)
+        {
+            self.engine.refused(
+                code,
+                &format!("{fault}; the cluster is kept as it was verified last"),
+            );
+        }
+        if code.is_some() {
+            self.warned = code;
+        }
+        code.is_some()
     }
 }
 
@@ -180,6 +210,7 @@ impl Puller {
             .map_err(HubFault::from)?
             .into_inner();
         self.channel.send_replace(Some(channel));
+        self.warned = None;
         self.engine.metrics.connected.set(1);
         tracing::info!("following heads");
         let mut batches = Batches::new(self.known());

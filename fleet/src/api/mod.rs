@@ -22,6 +22,6 @@ pub use fleet::{
 pub use object::{Object, ObjectName, Objects};
 pub use request::{
     JoinToken, JoinTokenRequest, ParcelRequest, Permit, PermitKind, PermitRequest, Permits,
-    Problem, ReportTaken, SyncStarted,
+    Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
 };
 pub use state::{HealthState, SyncState};

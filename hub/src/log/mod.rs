@@ -16,6 +16,7 @@
 //! the claim.
 
 pub(crate) mod chain;
+pub(crate) mod enrolments;
 pub mod entries;
 pub mod error;
 pub mod limits;

@@ -2,7 +2,7 @@
 
 use countersign_fleet::api::{
     App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, ParcelRequest,
-    Permit, PermitRequest, Permits, Problem, ReportTaken, SyncStarted,
+    Permit, PermitRequest, Permits, Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -165,6 +165,14 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             body: Some(json!({ "type": "string", "format": "binary" })),
             status: "200",
             answer: of::<ReportTaken>(schemas),
+        }),
+        Endpoint::Revoke => Some(Operation {
+            id: "revoke",
+            summary: "A cluster's agent speaks no more: at once, and in the log",
+            query: &[],
+            body: Some(of::<RevokeRequest>(schemas)),
+            status: "200",
+            answer: of::<Revocation>(schemas),
         }),
         Endpoint::Permit => Some(Operation {
             id: "permit",

@@ -102,6 +102,7 @@ fn handler(
         | Endpoint::JoinToken
         | Endpoint::Parcel
         | Endpoint::ReportFile
+        | Endpoint::Revoke
         | Endpoint::Permits
         | Endpoint::Permit => None,
     }

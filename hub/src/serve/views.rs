@@ -214,7 +214,10 @@ pub fn app(state: &State, name: &str) -> Option<App> {
 fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
     let member = state.trust().clusters.get(name)?.clone();
     let cluster = state.cluster(name)?;
-    let registered = state.registration(name).is_some();
+    let registered = state.registration(name);
+    let revoked = registered
+        .as_ref()
+        .is_some_and(|known| state.registry.revoked(&known.key).is_some());
     let streams = cluster.streams.load(Ordering::Acquire);
     let sealed = cluster.newest.get().map_or(0, |head| head.generation());
     let alarms = cluster
@@ -234,9 +237,10 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
         environment: member.environment,
         level: member.level,
         connection: match (registered, streams) {
-            (false, _) => Connection::NotRegistered,
-            (true, 0) => Connection::Away,
-            (true, 1..) => Connection::Connected,
+            (None, _) => Connection::NotRegistered,
+            (Some(_), _) if revoked => Connection::Revoked,
+            (Some(_), 0) => Connection::Away,
+            (Some(_), 1..) => Connection::Connected,
         },
         last_seen: live.last_seen,
         generation_sealed: sealed,

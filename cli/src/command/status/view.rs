@@ -319,6 +319,7 @@ fn connection(connection: Connection) -> (String, Style) {
         Connection::NotRegistered => ("not registered".to_owned(), Style::Dim),
         Connection::Connected => ("connected".to_owned(), Style::Good),
         Connection::Away => ("away".to_owned(), Style::Open),
+        Connection::Revoked => ("revoked".to_owned(), Style::Bad),
     }
 }
 
