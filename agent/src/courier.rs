@@ -129,7 +129,7 @@ fn root_in(folder: &Path, digest: &Digest) -> Result<Option<Roots>, String> {
         };
         let root = VerifiedRoot::pinned(pinned, digest, &RingVerifier);
         let mut roots = Roots::new(root.map_err(|refusal| refusal.to_string())?);
-        follow(&mut roots, documents).map_err(|refusal| refusal.to_string())?;
+        follow(&mut roots, &documents).map_err(|refusal| refusal.to_string())?;
         return Ok(Some(roots));
     }
     Ok(None)
