@@ -1,6 +1,7 @@
 //! What a statement's manifest and blobs must be (check 8).
 
 use super::*;
+use crate::limits::APPS_BYTES_MAX;
 
 pub(super) fn blob(n: u64) -> Vec<u8> {
     format!("{{\"n\":{n}}}").into_bytes()
