@@ -1,4 +1,4 @@
-//! Who signs. The trait has the shape of a KMS: asynchronous, one message of at most 4,096 bytes, the key never seen.
+//! A key that lies in a file which its owner alone may use.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -10,13 +10,7 @@ use futures::future::BoxFuture;
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
-/// Signs with one key.
-pub trait Signer: Send + Sync + 'static {
-    /// The key's public half.
-    fn public(&self) -> PublicKey;
-    /// Signs `message`, at most 4,096 bytes.
-    fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<[u8; 64], SignFault>>;
-}
+use crate::Signer;
 
 /// A key that lies in a file.
 #[derive(Debug)]
@@ -165,7 +159,8 @@ impl Signer for FileSigner {
 
 /// Whether more than its owner may use a file of this mode. 0440 passes: no umask makes it, a Secret that is mounted for
 /// the pod's group has it, and its owner can't be the pod's user.
-pub(crate) const fn is_open_to_others(mode: u32) -> bool {
+#[must_use]
+pub const fn is_open_to_others(mode: u32) -> bool {
     mode & 0o077 != 0 && mode & 0o7777 != 0o440
 }
 
