@@ -43,7 +43,16 @@ func unpack(name string, archive []byte, left *budget) (map[string][]byte, *Fail
 	unzipped.Multistream(false)
 	// A header costs bytes as well: an archive of empty entries ends too.
 	limited := &io.LimitedReader{R: unzipped, N: chartBytesMax + 2*512*chartFilesMax}
-	reader := tar.NewReader(limited)
+	raw, err := io.ReadAll(limited)
+	if err != nil || limited.N <= 0 {
+		return nil, broken(name, limited)
+	}
+	kinds, err := scanHeaders(raw)
+	if err != nil {
+		return nil, fail(codeArchive, name, 0, "%s", err)
+	}
+	tarred := bytes.NewReader(raw)
+	reader := tar.NewReader(tarred)
 	members := map[string][]byte{}
 	folders := map[string]bool{}
 	top := ""
@@ -56,11 +65,17 @@ func unpack(name string, archive []byte, left *budget) (map[string][]byte, *Fail
 		if err != nil {
 			return nil, broken(name, limited)
 		}
-		if entries++; entries > 2*chartFilesMax {
+		if entries++; entries > len(kinds) {
+			return nil, fail(codeArchive, name, 0, "is damaged")
+		}
+		if entries > 2*chartFilesMax {
 			return nil, fail(codeArchive, name, 0, "has more than %d entries", 2*chartFilesMax)
 		}
 		if header.Typeflag == tar.TypeXGlobalHeader {
 			continue
+		}
+		if header.Typeflag == tar.TypeDir && kinds[entries-1] != tar.TypeDir {
+			return nil, fail(codeArchive, name, 0, "entry %q is a file with a folder's name", shorten(header.Name))
 		}
 		member, f := memberName(name, header)
 		if f != nil {
@@ -92,7 +107,7 @@ func unpack(name string, archive []byte, left *budget) (map[string][]byte, *Fail
 		}
 		members[rest] = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))
 	}
-	if f := nothingFollows(name, limited, compressed); f != nil {
+	if f := nothingFollows(name, tarred, compressed); f != nil {
 		return nil, f
 	}
 	for _, member := range slices.Sorted(maps.Keys(members)) {

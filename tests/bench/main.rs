@@ -9,6 +9,7 @@ mod events;
 mod floor;
 mod idle;
 mod initial_sync;
+mod log;
 mod memory;
 mod push_to_live;
 mod report;
@@ -28,7 +29,7 @@ use report::Report;
 use size::Size;
 
 /// All benchmarks, in the order in which they run.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "floor",
     "push_to_live",
     "drift_to_healed",
@@ -36,6 +37,7 @@ const NAMES: [&str; 7] = [
     "memory",
     "idle",
     "unrelated_commit",
+    "log",
 ];
 
 /// Measures, prints a table and writes a report.
@@ -82,6 +84,9 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(chosen: &[&str], size: &Size, report: &mut Report) -> anyhow::Result<()> {
+    if chosen == ["log"] {
+        return log::measure(size, report).await.context("log");
+    }
     let cluster = Cluster::start(Options::default()).await?;
     // Targets scale with it, whatever else was chosen.
     let floor = floor::measure(&cluster, size, report).await?;
@@ -93,6 +98,7 @@ async fn run(chosen: &[&str], size: &Size, report: &mut Report) -> anyhow::Resul
             "memory" => memory::measure(&cluster, size, report).await,
             "idle" => idle::measure(&cluster, size, report).await,
             "unrelated_commit" => unrelated_commit::measure(size, report).await,
+            "log" => log::measure(size, report).await,
             _ => Ok(()),
         };
         done.with_context(|| (*name).to_owned())?;

@@ -103,6 +103,12 @@ impl Measured {
         self.judge(judged, target, Better::Lower)
     }
 
+    /// The same from below.
+    pub(crate) fn at_least(self, target: f64) -> Self {
+        let judged = self.value;
+        self.judge(judged, target, Better::Higher)
+    }
+
     fn judge(mut self, judged: f64, target: f64, better: Better) -> Self {
         self.target = Some(target);
         self.met = Some(match better {

@@ -25,6 +25,12 @@ pub(crate) struct Size {
     pub(crate) commits: usize,
     /// How long idling is watched.
     pub(crate) idle: Duration,
+    /// How long the log is loaded, each time.
+    pub(crate) log: Duration,
+    /// Clusters whose months of entries are audited.
+    pub(crate) clusters: usize,
+    /// Entries of the log that is audited, at least.
+    pub(crate) entries: u64,
 }
 
 impl Size {
@@ -39,6 +45,9 @@ impl Size {
         syncs: 3,
         commits: 20,
         idle: Duration::from_secs(60),
+        log: Duration::from_secs(15),
+        clusters: 100,
+        entries: 1_000_000,
     };
 
     /// Seconds instead of minutes; the numbers mean nothing.
@@ -53,5 +62,8 @@ impl Size {
         syncs: 1,
         commits: 2,
         idle: Duration::from_secs(1),
+        log: Duration::from_secs(1),
+        clusters: 2,
+        entries: 4_000,
     };
 }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Full sweeps and a million cases where the short run takes samples, then fuzzing and mutants; hours
     #[arg(long)]
     long: bool,
-    /// Only this step (tidy, fmt, clippy, tools, codegen, build, rust, go, fuzz, mutants); `rust:TEXT` runs the Rust tests
+    /// Only this step (tidy, fmt, clippy, tools, codegen, build, rust, wasm, go, fuzz, mutants); `rust:TEXT` runs the Rust tests
     /// whose name contains TEXT, `fuzz:TEXT` the fuzz targets
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
@@ -46,7 +46,7 @@ struct Context {
 const LONG_STEPS: [&str; 2] = ["fuzz", "mutants"];
 
 /// The steps in their order: what fails soonest first.
-const STEPS: [(&str, Act); 10] = [
+const STEPS: [(&str, Act); 11] = [
     ("tidy", |_| tidy::run()),
     ("fmt", |context| {
         step::command(context.root, &[], &["cargo", "fmt", "--all", "--check"])
@@ -74,6 +74,7 @@ const STEPS: [(&str, Act); 10] = [
         )
     }),
     ("rust", rust),
+    ("wasm", wasm),
     ("go", go),
     ("fuzz", |context| long::fuzz(context.root, &context.filter)),
     ("mutants", |context| long::mutants(context.root)),
@@ -160,6 +161,24 @@ fn rust(context: &Context) -> anyhow::Result<()> {
         argv.extend(["--", &context.filter]);
     }
     step::command(context.root, &env, &argv)
+}
+
+/// What verifies must build for a browser too; said, not failed, where that target's standard library isn't installed.
+fn wasm(context: &Context) -> anyhow::Result<()> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let output = std::process::Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(context.root)
+        .output()
+        .context("run rustc")?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if !sysroot.join("lib/rustlib").join(TARGET).exists() {
+        eprintln!("not done: `rustup target add {TARGET}` first");
+        return Ok(());
+    }
+    let ledger = ["cargo", "check", "--package", "countersign-ledger", "--lib"];
+    let argv = [ledger.as_slice(), &["--locked", "--target", TARGET]].concat();
+    step::command(context.root, &[], &argv)
 }
 
 fn go(context: &Context) -> anyhow::Result<()> {

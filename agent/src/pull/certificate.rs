@@ -76,6 +76,7 @@ impl Puller {
                         csr: request.into(),
                         encryption_recipient: self.keys.recipient(),
                         identity: Some(self.identity.clone()),
+                        ..proto::RegisterRequest::default()
                     })
                     .await
                     .map_err(HubFault::from)?

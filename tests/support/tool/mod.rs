@@ -33,10 +33,14 @@ pub enum Tool {
     Interop,
     /// A witness of transparency logs that is not ours.
     Omniwitness,
+    /// Tessera's load generator for transparency logs.
+    Hammer,
+    /// A transparency log on Tessera's POSIX driver.
+    TesseraPosix,
 }
 
 impl Tool {
-    /// All of them, slowest build first.
+    /// All that tests and the demo need, slowest build first; the others are for benchmarks.
     pub const ALL: [Tool; 7] = [
         Tool::TestCluster,
         Tool::Renderer,
@@ -56,6 +60,8 @@ impl Tool {
             Tool::Versitygw => "versitygw",
             Tool::Renderer => "countersign-renderer",
             Tool::Omniwitness => "omniwitness",
+            Tool::Hammer => "hammer",
+            Tool::TesseraPosix => "tessera-posix",
             Tool::SshGit => "countersign-sshgit",
             Tool::Interop => "countersign-interop",
         }
@@ -70,6 +76,7 @@ impl Tool {
             Tool::Versitygw => "tests/tools/s3",
             Tool::Renderer => "hub/renderer",
             Tool::Omniwitness => "tests/tools/omniwitness",
+            Tool::Hammer | Tool::TesseraPosix => "tests/tools/tessera",
             Tool::SshGit => "tests/tools/sshgit",
             Tool::Interop => "tests/interop",
         }
@@ -81,6 +88,8 @@ impl Tool {
             Tool::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
             Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit | Tool::Interop => ".",
             Tool::Omniwitness => "github.com/transparency-dev/witness/cmd/omniwitness",
+            Tool::Hammer => "github.com/transparency-dev/tessera/internal/hammer",
+            Tool::TesseraPosix => "github.com/transparency-dev/tessera/cmd/conformance/posix",
         }
     }
 
@@ -92,6 +101,7 @@ impl Tool {
             Tool::Renderer => 240,
             Tool::Kwok | Tool::Versitygw => 70,
             Tool::Omniwitness => 90,
+            Tool::Hammer | Tool::TesseraPosix => 30,
             Tool::SshGit => 10,
             Tool::Interop => 40,
         })

@@ -341,6 +341,7 @@ impl Agent {
                 ca_fingerprint: Bytes::from_static(&[3; 32]),
                 kubernetes: "v1.35.4".into(),
             }),
+            ..wire::RegisterRequest::default()
         };
         let answer = hub
             .connect(None)
