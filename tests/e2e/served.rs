@@ -117,6 +117,7 @@ pub(crate) async fn serve(
         fleet: FLEET.into(),
         trust: Trust {
             documents: (1..).zip(parts.trust.iter().cloned()).collect(),
+            newest: None,
             in_use: TrustRootInUse {
                 version: parts.trust.len() as u64,
                 digest: Digest::of(parts.trust.last().unwrap()).to_string(),
@@ -132,6 +133,8 @@ pub(crate) async fn serve(
         authority: Authority::load(&parts.key, &parts.ca).unwrap(),
         sealed: sealed.clone(),
         log: None,
+        agent_ca: None,
+        issuers: countersign_hub::serve::join::Issuers::default(),
         store: parts.store.clone(),
         wake: Arc::new(|| {}),
         agents_url: String::new(),

@@ -56,6 +56,8 @@ pub struct Metrics {
     pub registrations: Family<OutcomeLabels, Counter>,
     /// Requests to renew, by outcome.
     pub renewals: Family<OutcomeLabels, Counter>,
+    /// Requests to enrol, by outcome.
+    pub enrolments: Family<OutcomeLabels, Counter>,
     /// Reports taken in.
     pub reports: Counter,
     /// Drifts reported.
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub receipts: Counter,
     /// Receipts and drift records refused, by code.
     pub receipts_refused: Family<OutcomeLabels, Counter>,
+    /// Entries of outsiders that came into the log, by predicate type.
+    pub outside: Family<OutcomeLabels, Counter>,
     /// Alarms raised, by code.
     pub alarms: Family<OutcomeLabels, Counter>,
 }
@@ -125,6 +129,11 @@ impl Metrics {
             self.renewals.clone(),
         );
         registry.register(
+            "enrolments",
+            "Requests to enrol a receipt key, by outcome",
+            self.enrolments.clone(),
+        );
+        registry.register(
             "reports",
             "Reports of agents taken in",
             self.reports.clone(),
@@ -145,6 +154,11 @@ impl Metrics {
             "Receipts and drift records refused, by code",
             self.receipts_refused.clone(),
         );
+        registry.register(
+            "outside_entries",
+            "Entries of people, second renderers and CI that came into the log, by predicate type",
+            self.outside.clone(),
+        );
         registry.register("alarms", "Alarms raised, by code", self.alarms.clone());
     }
 
@@ -160,10 +174,20 @@ impl Metrics {
             .inc();
     }
 
+    pub(crate) fn enrolment(&self, outcome: &'static str) {
+        self.enrolments
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
+    }
+
     pub(crate) fn receipt_refused(&self, outcome: &'static str) {
         self.receipts_refused
             .get_or_create(&OutcomeLabels { outcome })
             .inc();
+    }
+
+    pub(crate) fn outside(&self, outcome: &'static str) {
+        self.outside.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn request(&self, route: &'static str, outcome: &'static str) {
