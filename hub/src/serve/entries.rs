@@ -16,7 +16,7 @@ use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
-use countersign_ledger::digest::Digest;
+use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::statement::Statement;
 use countersign_ledger::tlog::Note;
 use countersign_ledger::tlog::proof::ProofFile;
@@ -92,12 +92,12 @@ async fn enter(state: &State, headers: &HeaderMap, body: &Bytes) -> Result<Proof
     let Some(root) = &trust.newest else {
         return Err(Refusal::not_ready());
     };
-    let accepted = accept(&offer, root, state.now())?;
-    let leaf = accepted.envelope.leaf_hash();
+    // What is in the log already keeps its place, whatever the clock and the trust root say by now.
+    let leaf = leaf_hash(&offer.envelope);
     let had = log.find(&leaf).map_err(|error| Refusal::fault(&error))?;
     let index = match had {
         Some(index) => index,
-        None => append(state, log, &accepted).await?,
+        None => append(state, log, &accept(&offer, root, state.now())?).await?,
     };
     prove(log, index)
 }
