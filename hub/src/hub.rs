@@ -336,6 +336,7 @@ fn served_trust(roots: &Roots) -> Trust {
             .iter()
             .map(|root| (root.version(), Bytes::copy_from_slice(root.bytes())))
             .collect(),
+        newest: Some(Arc::new(newest.clone())),
         in_use: TrustRootInUse {
             version: newest.version(),
             digest: newest.digest().to_string(),

@@ -117,6 +117,7 @@ pub(crate) async fn serve(
         fleet: FLEET.into(),
         trust: Trust {
             documents: (1..).zip(parts.trust.iter().cloned()).collect(),
+            newest: None,
             in_use: TrustRootInUse {
                 version: parts.trust.len() as u64,
                 digest: Digest::of(parts.trust.last().unwrap()).to_string(),

@@ -205,6 +205,8 @@ async fn threat_cve_2023_50726_no_endpoint_takes_manifests_or_unknown_fields() {
         // A cluster's own signed word, and blobs that it names: nothing of it is ever applied anywhere.
         "/countersign.agent.v1.Agents/Receipts",
         "/countersign.agent.v1.Agents/PutBlobs",
+        // What outsiders signed, by keys of the trust root: read by those whom it concerns, never applied.
+        "/log/entries",
         "/api/v1/clusters/{cluster}/join-token",
         "/api/v1/sync",
         "/api/v1/permits",

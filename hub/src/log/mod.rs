@@ -21,6 +21,7 @@ pub mod entries;
 pub mod error;
 pub mod limits;
 pub mod metrics;
+pub(crate) mod outside;
 mod proofs;
 mod publish;
 pub(crate) mod receipts;

@@ -19,7 +19,7 @@ use countersign_ledger::statement::{Desired, Statement};
 use countersign_ledger::trust::Roots;
 use countersign_ledger::{Digest, Refusal};
 
-use crate::log::{EntryProblem, RecordError, enrolments, receipts};
+use crate::log::{EntryProblem, RecordError, enrolments, outside, receipts};
 use crate::store::index::Filed;
 
 /// The newest sealed state of one cluster.
@@ -126,9 +126,9 @@ impl Record {
             Statement::Revocation(said) => {
                 return Ok(enrolments::revoked(&said, envelope.leaf_hash()));
             }
-            Statement::Override(_) | Statement::Infrastructure(_) | Statement::Reproduction(_) => {
-                return Ok(Filed::Other);
-            }
+            statement @ (Statement::Override(_)
+            | Statement::Infrastructure(_)
+            | Statement::Reproduction(_)) => return Ok(outside::filed(&envelope, &statement)),
         };
         let root = roots
             .at(desired.trust_root)

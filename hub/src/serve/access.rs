@@ -43,6 +43,8 @@ pub enum Endpoint {
     WebhookGitea,
     /// A file of the static log; which one is its path.
     Log,
+    /// The log's door for outsiders.
+    LogEntries,
     /// A method of a gRPC service; which one is its path.
     Grpc,
     /// The OpenAPI document.
@@ -141,6 +143,8 @@ pub const TABLE: &[Rule] = &[
         Role::OwnProof,
         Endpoint::WebhookGitea,
     ),
+    // The statement bears the signature of a key that the trust root lists for it.
+    agents("POST", "/log/entries", Role::OwnProof, Endpoint::LogEntries),
     log("/log/checkpoint"),
     log("/log/trust/{file}"),
     log("/log/blobs/{digest}"),

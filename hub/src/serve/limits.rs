@@ -71,6 +71,17 @@ pub const RECEIPT_BLOB_BYTES_MAX: usize = 2 << 20;
 /// witnesses cosigned. Without one the agent asks again.
 pub const COVERED_MAX: Duration = Duration::from_secs(5);
 
+/// Body of an outsider's entry with its blobs, in bytes.
+pub const ENTRY_BODY_BYTES_MAX: usize = 2 << 20;
+/// Blobs that come with an outsider's entry.
+pub const ENTRY_BLOBS_MAX: usize = 4;
+/// One of them, in bytes: the addresses of some ten thousand resources.
+pub const ENTRY_BLOB_BYTES_MAX: usize = 1 << 20;
+/// Outsiders' entries that are judged and appended at once.
+pub const ENTRIES_AT_ONCE: usize = 16;
+/// An override lasts so long at most: what is needed for longer belongs into Git or into the trust root.
+pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
+
 /// Objects on one page of the operators' list, at most.
 pub const OBJECTS_PER_PAGE_MAX: usize = 1_000;
 /// Drifts in one answer, at most.

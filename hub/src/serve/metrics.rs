@@ -68,6 +68,8 @@ pub struct Metrics {
     pub receipts: Counter,
     /// Receipts and drift records refused, by code.
     pub receipts_refused: Family<OutcomeLabels, Counter>,
+    /// Entries of outsiders that came into the log, by predicate type.
+    pub outside: Family<OutcomeLabels, Counter>,
     /// Alarms raised, by code.
     pub alarms: Family<OutcomeLabels, Counter>,
 }
@@ -152,6 +154,11 @@ impl Metrics {
             "Receipts and drift records refused, by code",
             self.receipts_refused.clone(),
         );
+        registry.register(
+            "outside_entries",
+            "Entries of people, second renderers and CI that came into the log, by predicate type",
+            self.outside.clone(),
+        );
         registry.register("alarms", "Alarms raised, by code", self.alarms.clone());
     }
 
@@ -177,6 +184,10 @@ impl Metrics {
         self.receipts_refused
             .get_or_create(&OutcomeLabels { outcome })
             .inc();
+    }
+
+    pub(crate) fn outside(&self, outcome: &'static str) {
+        self.outside.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn request(&self, route: &'static str, outcome: &'static str) {

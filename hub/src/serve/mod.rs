@@ -20,6 +20,7 @@ pub mod clock;
 pub mod courier;
 pub mod csr;
 pub mod enrol;
+mod entries;
 mod guard;
 pub mod heads;
 mod health;

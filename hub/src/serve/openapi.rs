@@ -189,6 +189,7 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
         | Endpoint::WebhookGitlab
         | Endpoint::WebhookGitea
         | Endpoint::Log
+        | Endpoint::LogEntries
         | Endpoint::Grpc => None,
     }
 }

@@ -69,6 +69,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::WebhookGitlab
         | Endpoint::WebhookGitea
         | Endpoint::Log
+        | Endpoint::LogEntries
         | Endpoint::Grpc => None,
     }
 }

@@ -16,7 +16,7 @@ use super::access::{Endpoint, Surface, TABLE};
 use super::guard::problem;
 use super::limits::{BODY_PIECE_MAX, WEBHOOK_BODY_BYTES_MAX};
 use super::state::State;
-use super::{agents, logfiles};
+use super::{agents, entries, logfiles};
 
 /// Takes a push webhook: headers and raw body in, HTTP status and a sentence out. It verifies before it parses.
 pub type Hook = Arc<dyn Fn(&HeaderMap, &[u8]) -> (u16, String) + Send + Sync>;
@@ -90,6 +90,7 @@ fn handler(
             .log
             .is_some()
             .then(|| logfiles::handler(state.clone())),
+        Endpoint::LogEntries => state.log.is_some().then(|| entries::handler(state.clone())),
         Endpoint::Grpc
         | Endpoint::OpenApi
         | Endpoint::Fleet

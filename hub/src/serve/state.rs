@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use countersign_fleet::api::{Alarm, AppWants, Mistake, PermitNeeded, Source, TrustRootInUse};
 use countersign_ledger::identity::ObjectId;
+use countersign_ledger::trust::VerifiedRoot;
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use tokio::sync::watch;
@@ -58,7 +59,9 @@ pub struct Member {
 pub struct Trust {
     /// The documents, exact bytes, version ascending from 1.
     pub documents: Vec<(u64, Bytes)>,
-    /// The newest.
+    /// The newest, verified: whose word counts for what.
+    pub newest: Option<Arc<VerifiedRoot>>,
+    /// The newest, as it is shown.
     pub in_use: TrustRootInUse,
     /// Clusters by name, as the newest says.
     pub clusters: BTreeMap<String, Member>,
@@ -127,6 +130,7 @@ pub struct State {
     gone: watch::Sender<u64>,
     registered: watch::Sender<u64>,
     access: watch::Sender<u64>,
+    outside: watch::Sender<u64>,
     ready: watch::Sender<bool>,
 }
 
@@ -163,6 +167,7 @@ impl State {
             gone: watch::Sender::new(0),
             registered: watch::Sender::new(0),
             access: watch::Sender::new(0),
+            outside: watch::Sender::new(0),
             ready: watch::Sender::new(false),
         };
         state.set_trust(setup.trust);
@@ -349,6 +354,15 @@ impl State {
 
     pub(crate) fn tell_gone(&self) {
         self.gone.send_modify(|count| *count += 1);
+    }
+
+    /// An outsider's entry came into the log: whoever sends them on looks again.
+    pub(crate) fn tell_outside(&self) {
+        self.outside.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn watch_outside(&self) -> watch::Receiver<u64> {
+        self.outside.subscribe()
     }
 
     /// Who may speak has changed: open streams look again whether they may stay.

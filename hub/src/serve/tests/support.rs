@@ -146,6 +146,7 @@ impl Hub {
                     (1, Bytes::from_static(b"root 1")),
                     (2, Bytes::from_static(b"root 2")),
                 ],
+                newest: None,
                 in_use: TrustRootInUse {
                     version: 2,
                     digest: "ab".repeat(32),
