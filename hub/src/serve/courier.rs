@@ -4,6 +4,7 @@
 //! `export` writes what the cluster's agent would be sent; `import` takes in what it would say. Both call what serves agents
 //! over the network, so nothing is decided here.
 
+mod carried;
 mod export;
 mod import;
 

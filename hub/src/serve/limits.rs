@@ -120,3 +120,5 @@ impl Default for Patience {
 pub const PARCEL_WAYS_MAX: usize = 64;
 /// Receipts whose places one parcel proves: with the longest proofs 8 MiB.
 pub const PARCEL_RECEIPTS_MAX: u64 = 4_096;
+/// Parcels of a cluster whose end is remembered: a person carries one a day, and an agent lags a few behind.
+pub const PARCELS_REMEMBERED_MAX: usize = 64;

@@ -20,7 +20,7 @@ use prost::Message as _;
 use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
-use super::speaking;
+use super::{carried, speaking};
 use crate::log::{Log, Signed};
 use crate::serve::heads::{Follower, Position, Taken, restore};
 use crate::serve::limits::{BLOB_READS_AT_ONCE, COVERED_MAX, PARCEL_RECEIPTS_MAX, PARCEL_WAYS_MAX};
@@ -34,7 +34,7 @@ pub(super) type Frames = stream::BoxStream<'static, io::Result<Bytes>>;
 pub(super) async fn parcel(
     state: &Arc<State>,
     name: &str,
-    asked: ParcelRequest,
+    mut asked: ParcelRequest,
 ) -> Result<Frames, Status> {
     let cluster = state.cluster(name).ok_or_else(|| unknown(name))?;
     if !state.is_ready() {
@@ -48,7 +48,11 @@ pub(super) async fn parcel(
         let text = format!("treeSizes: at most {PARCEL_WAYS_MAX}");
         return Err(Status::invalid_argument(text));
     }
+    let carried = carried::sizes(&state.records, name).await;
     let heads = heads(state, name, &cluster, &asked).await?;
+    asked
+        .tree_sizes
+        .extend(carried.map_err(|error| fault(&error))?);
     let blobs = missing(state, name, &cluster, &asked, &heads).await?;
     let ways = match (&state.log, heads.first()) {
         (Some(log), Some(first)) if !first.checkpoint.is_empty() => {
@@ -85,6 +89,14 @@ pub(super) async fn parcel(
             .map(|head| (Kind::Head, head.encode_to_vec().into())),
     );
     let answer = answer(state, name, &asked, tree_size).await?;
+    for size in [
+        tree_size,
+        answer.as_ref().map_or(0, |answer| answer.tree_size),
+    ] {
+        carried::remember(&state.records, name, size)
+            .await
+            .map_err(|error| fault(&error))?;
+    }
     let after = answer.map(|answer| (Kind::Answer, Bytes::from(answer.encode_to_vec())));
     Ok(frames(Arc::clone(state), before, blobs, after))
 }
@@ -215,7 +227,7 @@ fn ways(log: &Log, from: &[u64], to: u64) -> Result<Vec<courier::Way>, Status> {
     let from: BTreeSet<u64> = from
         .iter()
         .copied()
-        .filter(|from| (1..=to).contains(from))
+        .filter(|from| (1..to).contains(from))
         .collect();
     from.into_iter()
         .map(|from| {
