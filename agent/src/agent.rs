@@ -213,11 +213,28 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         },
         stop.clone(),
     ));
-    let own = start::own(&options, &keys, &identity, &roots);
-    let carried = courier::Carried::default();
+    let hub_ca = roots.newest().document().hub_ca;
+    let (hub, signed) = match &options.import_dir {
+        None => {
+            let url = options.hub.clone().unwrap_or_default();
+            (Hub::new(url, hub_ca), courier::Signed::default())
+        }
+        Some(folder) => {
+            let fleet = roots.newest().fleet();
+            let (cluster, stop) = (&options.cluster, stop.clone());
+            let started = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
+            let (line, signed) = started.map_err(|error| at(folder, error))?;
+            (Hub::by_files(line, hub_ca), signed)
+        }
+    };
     if let Some(folder) = &options.export_dir {
-        let mut bag = start::bag(folder, &options, &keys, &identity, &roots, &outbox, &known)?;
-        bag.enrolment = carried.clone();
+        let bag = courier::Bag {
+            folder: folder.clone(),
+            outbox: Arc::clone(&outbox),
+            known: known.clone(),
+            registration: start::registration(&options, &keys, &identity, &roots)?,
+            signed,
+        };
         tasks.spawn(bag.run(stop.clone()));
     }
     tasks.spawn(send::run(
@@ -225,20 +242,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
             outbox,
             engine: Arc::clone(&engine),
             keys: Arc::clone(&keys),
-            own: own.clone(),
+            identity: identity.clone(),
             known,
             channel: channel_out.clone(),
         },
         stop.clone(),
     ));
-    let hub_ca = roots.newest().document().hub_ca;
-    let hub = match &options.import_dir {
-        None => Hub::new(options.hub.clone().unwrap_or_default(), hub_ca),
-        Some(folder) => {
-            let line = courier::start(folder, &own, carried, &engine, &tasks, stop.clone());
-            Hub::by_files(line.map_err(|error| at(folder, error))?, hub_ca)
-        }
-    };
     let mut puller = Puller {
         hub,
         keys,

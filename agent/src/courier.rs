@@ -18,7 +18,7 @@ mod service;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_ledger::digest::Digest;
@@ -36,7 +36,6 @@ use tonic::transport::Server;
 
 use crate::engine::Engine;
 use crate::pull::roots::follow;
-use crate::receipt::enrol::Own;
 
 pub use bag::Bag;
 use desk::Desk;
@@ -46,6 +45,9 @@ use service::Service;
 const PIPE_BYTES: usize = 256 << 10;
 /// Between two looks for the first trust root.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The enrolment that this agent signed and that a person is to carry.
+pub type Signed = Arc<Mutex<Option<proto::EnrolRequest>>>;
 
 /// A connection to the stand-in; each call opens one.
 #[derive(Debug, Clone)]
@@ -65,41 +67,27 @@ impl Line {
     }
 }
 
-/// What the agent signed to be enrolled, on its way from the stand-in to the report.
-#[derive(Debug, Clone, Default)]
-pub struct Carried(Arc<Mutex<Option<proto::EnrolRequest>>>);
-
-impl Carried {
-    fn put(&self, request: proto::EnrolRequest) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
-    }
-
-    fn get(&self) -> Option<proto::EnrolRequest> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.clone()
-    }
-}
-
-/// Starts the stand-in for the hub of `own` over the parcels in `folder`, until `stop`.
+/// Starts the stand-in for the hub of `cluster` over the parcels in `folder`, until `stop`.
 ///
 /// # Errors
 /// When the folder can't be watched.
 pub fn start(
     folder: &Path,
-    own: &Own,
-    carried: Carried,
+    fleet: &str,
+    cluster: &str,
     engine: &Arc<Engine>,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) -> io::Result<Line> {
+) -> io::Result<(Line, Signed)> {
     let told = Arc::clone(engine);
     let tell = move |code: &'static str, file: &str, text: &str| {
         told.refused_once(code, file, &format!("{file}: {text}"));
     };
-    let desk = Arc::new(Desk::new(&own.fleet, &own.cluster, Box::new(tell)));
+    let desk = Arc::new(Desk::new(fleet, cluster, Box::new(tell)));
     let watcher = folder::watch(folder, Arc::clone(&desk))?;
     let (line, connections) = mpsc::unbounded_channel();
-    let service = AgentsServer::new(Service::new(desk, own.clone(), carried))
+    let signed = Signed::default();
+    let service = AgentsServer::new(Service::new(desk, Arc::clone(&signed)))
         .max_decoding_message_size(HEAD_BYTES_MAX)
         .max_encoding_message_size(HEAD_BYTES_MAX);
     tasks.spawn(async move {
@@ -114,7 +102,7 @@ pub fn start(
         }
         drop(watcher);
     });
-    Ok(Line(line))
+    Ok((Line(line), signed))
 }
 
 /// The trust root of this digest, out of any parcel in the folder, and those that follow it; waits until one is there.
@@ -141,7 +129,7 @@ fn root_in(folder: &Path, digest: &Digest) -> Result<Option<Roots>, String> {
         };
         let root = VerifiedRoot::pinned(pinned, digest, &RingVerifier);
         let mut roots = Roots::new(root.map_err(|refusal| refusal.to_string())?);
-        follow(&mut roots, documents).map_err(|refusal| refusal.to_string())?;
+        follow(&mut roots, &documents).map_err(|refusal| refusal.to_string())?;
         return Ok(Some(roots));
     }
     Ok(None)

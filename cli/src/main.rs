@@ -9,6 +9,7 @@ mod audit;
 mod command;
 mod exit;
 mod hub;
+mod key;
 mod local;
 mod log;
 mod output;

@@ -178,7 +178,7 @@ fn secret(path: &Path) -> Result<zeroize::Zeroizing<String>, TrustError> {
         source,
     })?;
     let mode = about.permissions().mode() & 0o777;
-    if crate::seal::signer::is_open_to_others(mode) {
+    if countersign_signer::is_open_to_others(mode) {
         return Err(TrustError::KeyOpen {
             path: path.to_owned(),
             mode,

@@ -41,6 +41,7 @@ mod receipts;
 mod removal;
 mod renderer;
 mod rig;
+mod root_attacks;
 mod served;
 mod sources;
 mod test_cluster;

@@ -48,6 +48,7 @@ struct Part {
     /// What makes the head look logged.
     log: Option<StolenLog>,
     blobs: Mutex<Vec<Blob>>,
+    roots: Mutex<Vec<bytes::Bytes>>,
     reports: Mutex<Vec<ReportRequest>>,
 }
 
@@ -78,6 +79,7 @@ impl Rogue {
             head: Mutex::new(head),
             log,
             blobs: Mutex::new(blobs),
+            roots: Mutex::default(),
             reports: Mutex::default(),
         });
         let listener = TcpListener::bind(address)
@@ -107,6 +109,18 @@ impl Rogue {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on these are the trust roots that it serves.
+    pub fn serve_roots(&self, documents: &[&[u8]]) {
+        let documents = documents
+            .iter()
+            .map(|bytes| bytes::Bytes::copy_from_slice(bytes));
+        *self
+            .part
+            .roots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = documents.collect();
     }
 
     /// The code of each refusal that agents have reported.
@@ -283,7 +297,10 @@ impl Agents for Service {
         &self,
         _: Request<TrustRootsRequest>,
     ) -> Result<Response<TrustRootsResponse>, Status> {
-        Ok(Response::new(TrustRootsResponse::default()))
+        let roots = self.0.roots.lock();
+        Ok(Response::new(TrustRootsResponse {
+            trust_roots: roots.unwrap_or_else(PoisonError::into_inner).clone(),
+        }))
     }
 
     async fn heads(

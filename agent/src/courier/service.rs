@@ -1,7 +1,7 @@
 //! The hub's calls, answered out of parcels. Nothing is decided here: the callers check what they get.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use countersign_ledger::digest::{Digest, leaf_hash};
@@ -11,31 +11,33 @@ use countersign_proto::courier::v1::Answer;
 use futures::stream::{self, Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::Carried;
+use super::Signed;
 use super::desk::Desk;
 use super::parcel::way;
-use crate::receipt::enrol::Own;
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The stand-in.
 pub(super) struct Service {
     desk: Arc<Desk>,
-    own: Own,
-    carried: Carried,
+    signed: Signed,
 }
 
 impl Service {
-    pub(super) fn new(desk: Arc<Desk>, own: Own, carried: Carried) -> Self {
-        Self { desk, own, carried }
+    pub(super) fn new(desk: Arc<Desk>, signed: Signed) -> Self {
+        Self { desk, signed }
     }
 
-    /// The newest answer of the hub.
-    fn answer<T>(&self, read: impl FnOnce(&Answer) -> Option<T>) -> Option<T> {
+    /// The newest that the hub answered.
+    fn answer(&self) -> Option<Answer> {
         let parcels = self.desk.all();
         let answers = parcels.iter().filter_map(|parcel| parcel.answer.as_ref());
-        answers.max_by_key(|answer| answer.tree_size).and_then(read)
+        answers.max_by_key(|answer| answer.tree_size).cloned()
     }
+}
+
+fn unanswered() -> Status {
+    Status::unavailable("no parcel brings the hub's answer yet")
 }
 
 /// What a person has to do first.
@@ -111,50 +113,47 @@ impl Agents for Service {
         Ok(Response::new(proto::ReportResponse::default()))
     }
 
-    /// The hub's last word on it; before it said anything the agent signs what the hub will offer if all is new.
-    async fn enrol(
-        &self,
-        request: Request<proto::EnrolRequest>,
-    ) -> Result<Response<proto::EnrolResponse>, Status> {
-        let request = request.into_inner();
-        let size = request.tree_size;
-        let answer =
-            self.answer(|answer| Some((answer.enrolment.is_some(), enrolled(answer, size))));
-        let told = match answer {
-            None => {
-                let payload = self.own.first().payload();
-                let payload = payload.map_err(|error| Status::internal(error.to_string()))?;
-                proto::EnrolResponse {
-                    payload: payload.into(),
-                    ..proto::EnrolResponse::default()
-                }
-            }
-            Some((false, _)) => return Err(Status::unimplemented("this fleet enrols nobody")),
-            Some((true, None)) => {
-                return Err(Status::unavailable(
-                    "no parcel leads on to the hub's word on the enrolment yet",
-                ));
-            }
-            Some((true, Some(told))) => told,
-        };
-        if told.entry.is_some() || told.payload != request.payload {
-            return Ok(Response::new(told));
-        }
-        self.carried.put(request);
-        Err(Status::unavailable(
-            "the signed enrolment lies in the report: a person carries it",
-        ))
-    }
-
     async fn receipts(
         &self,
         request: Request<proto::ReceiptsRequest>,
     ) -> Result<Response<proto::ReceiptsResponse>, Status> {
         let request = request.into_inner();
-        let found = self.answer(|answer| answered(answer, &request));
-        found.map(Response::new).ok_or_else(|| {
-            Status::unavailable("no parcel brings the hub's answer to these receipts yet")
-        })
+        let found = self.answer().and_then(|answer| answered(&answer, &request));
+        found.map(Response::new).ok_or_else(unanswered)
+    }
+
+    /// What is signed goes with the report; the entry comes with a later parcel.
+    async fn enrol(
+        &self,
+        request: Request<proto::EnrolRequest>,
+    ) -> Result<Response<proto::EnrolResponse>, Status> {
+        let request = request.into_inner();
+        let Some(answer) = self.answer() else {
+            return Err(unanswered());
+        };
+        if !answer.enrols {
+            return Err(Status::unimplemented("this fleet enrols nobody"));
+        }
+        if let Some(entry) = answer.enrolment {
+            let consistency = way(&answer.ways, request.tree_size, answer.tree_size);
+            return Ok(Response::new(proto::EnrolResponse {
+                entry: Some(entry),
+                checkpoint: answer.checkpoint,
+                consistency: consistency.ok_or_else(unanswered)?,
+                ..proto::EnrolResponse::default()
+            }));
+        }
+        if answer.offer.is_empty() {
+            return Err(unanswered());
+        }
+        if request.payload != answer.offer {
+            return Ok(Response::new(proto::EnrolResponse {
+                payload: answer.offer,
+                ..proto::EnrolResponse::default()
+            }));
+        }
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+        Err(unanswered())
     }
 
     /// They go with the report.
@@ -164,19 +163,6 @@ impl Agents for Service {
     ) -> Result<Response<proto::PutBlobsResponse>, Status> {
         Ok(Response::new(proto::PutBlobsResponse {}))
     }
-}
-
-/// What the answer says of the enrolment; none if it says nothing, or does not lead on from what the agent has seen.
-fn enrolled(answer: &Answer, tree_size: u64) -> Option<proto::EnrolResponse> {
-    let said = answer.enrolment.clone()?;
-    if said.entry.is_none() {
-        return Some(said);
-    }
-    Some(proto::EnrolResponse {
-        checkpoint: answer.checkpoint.clone(),
-        consistency: way(&answer.ways, tree_size, answer.tree_size)?,
-        ..said
-    })
 }
 
 /// What the hub would answer, as far as the parcel's answer knows. None if it does not lead on from what the agent has seen.

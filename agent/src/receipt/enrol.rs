@@ -7,7 +7,6 @@
 use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{Envelope, EnvelopeError, Limits, PAYLOAD_TYPE};
 use countersign_ledger::key::{PublicKey, Verify};
-use countersign_ledger::statement::enrolment::Method;
 use countersign_ledger::statement::{Enrolment, Statement, StatementError};
 use countersign_ledger::tlog::merkle;
 use countersign_ledger::trust::VerifiedRoot;
@@ -28,23 +27,6 @@ pub struct Own {
     pub receipt_key: PublicKey,
     /// The age recipient.
     pub recipient: String,
-}
-
-impl Own {
-    /// The enrolment that a hub will offer a cluster that was never enrolled before and was let in by a person.
-    #[must_use]
-    pub fn first(&self) -> Enrolment {
-        Enrolment {
-            fleet: self.fleet.clone(),
-            cluster: self.cluster.clone(),
-            uid: self.uid.clone(),
-            ca_fingerprint: self.ca_fingerprint,
-            receipt_key: self.receipt_key,
-            recipient: self.recipient.clone(),
-            method: Method::Token,
-            number: 1,
-        }
-    }
 }
 
 /// Why an enrolment is not signed, or not believed.
@@ -155,6 +137,7 @@ pub fn stands(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_ledger::statement::enrolment::Method;
 
     fn own() -> Own {
         Own {
@@ -168,9 +151,16 @@ mod tests {
     }
 
     fn enrolment() -> Enrolment {
+        let own = own();
         Enrolment {
+            fleet: own.fleet,
+            cluster: own.cluster,
+            uid: own.uid,
+            ca_fingerprint: own.ca_fingerprint,
+            receipt_key: own.receipt_key,
+            recipient: own.recipient,
+            method: Method::Token,
             number: 3,
-            ..own().first()
         }
     }
 

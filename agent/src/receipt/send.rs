@@ -52,8 +52,8 @@ pub struct Sender {
     pub engine: Arc<Engine>,
     /// The receipt key.
     pub keys: Arc<Keys>,
-    /// What an enrolment must say.
-    pub own: Own,
+    /// What the agent sees of its cluster.
+    pub identity: proto::ClusterIdentity,
     /// What the agent believes.
     pub known: watch::Receiver<Known>,
     /// The channel to the hub, while there is one.
@@ -204,7 +204,16 @@ impl Sender {
     /// Sees to it that the receipt key stands in the log; whether it does. Not where the fleet enrols nobody.
     async fn enrol(&self, client: &mut hub::Client) -> Result<bool, Failure> {
         let known = self.known.borrow().clone();
-        let own = &self.own;
+        let own = Own {
+            fleet: known.roots.newest().fleet().to_owned(),
+            cluster: known.cluster.clone(),
+            uid: self.identity.uid.clone(),
+            ca_fingerprint: <[u8; 32]>::try_from(self.identity.ca_fingerprint.as_ref())
+                .map(Digest::from_bytes)
+                .map_err(|_| EnrolRefused::Mismatch("CA"))?,
+            receipt_key: self.keys.receipt(),
+            recipient: self.keys.recipient(),
+        };
         let seen = self.outbox.seen().or_else(|| known.seen.clone());
         let mut request = proto::EnrolRequest {
             tree_size: seen.as_ref().map_or(0, |seen| seen.size),
@@ -219,7 +228,7 @@ impl Sender {
                 Err(status) => return Err(hub::HubFault::from(status).into()),
             };
             let Some(entry) = answer.entry else {
-                enrol::offered(&answer.payload, own)?;
+                enrol::offered(&answer.payload, &own)?;
                 let signature = self.keys.sign_payload(&answer.payload)?;
                 request.payload = answer.payload;
                 request.signature = Bytes::copy_from_slice(&signature);
@@ -234,7 +243,7 @@ impl Sender {
                 proof.index,
                 &wire::hashes(&proof.hashes).unwrap_or_default(),
                 &checkpoint,
-                own,
+                &own,
                 known.roots.newest(),
                 &RingVerifier,
             )?;

@@ -20,7 +20,7 @@ pub mod witness;
 use crate::exit::Failure;
 
 /// Runs what waits for the hub.
-fn wait<T>(what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn wait<T>(what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -49,36 +49,6 @@ impl std::fmt::Debug for JoinToken {
     }
 }
 
-/// Body of `POST /api/v1/clusters/{cluster}/revoke`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RevokeRequest {
-    /// Why; at least one word. It stands in the log.
-    pub reason: String,
-}
-
-/// A cluster's agent speaks no more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Revocation {
-    /// The cluster.
-    pub cluster: String,
-    /// SHA-256 of the receipt key, hex.
-    pub key: String,
-    /// Why.
-    pub reason: String,
-    /// Who asked, as far as the hub can tell ("uid 1000", "token").
-    pub by: String,
-    /// Since when, by the hub's clock.
-    #[schemars(with = "String")]
-    pub since: Timestamp,
-    /// Place of the entry in the log; none in a fleet without a log, or while it is pending.
-    pub index: Option<u64>,
-    /// Why the log does not say so yet; the hub says it at its next start at the latest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending: Option<String>,
-}
-
 /// Body of `POST /api/v1/clusters/{cluster}/parcel`: where the cluster's agent stands, as far as a person knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -109,6 +79,36 @@ pub struct ReportTaken {
     pub refused_code: String,
     /// The same for a person.
     pub refused: String,
+}
+
+/// Body of `POST /api/v1/clusters/{cluster}/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// Why; at least one word. It stands in the log.
+    pub reason: String,
+}
+
+/// A cluster's agent speaks no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocation {
+    /// The cluster.
+    pub cluster: String,
+    /// SHA-256 of the receipt key, hex.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+    /// Who asked, as far as the hub can tell ("uid 1000", "token").
+    pub by: String,
+    /// Since when, by the hub's clock.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// Place of the entry in the log; none in a fleet without a log, or while it is pending.
+    pub index: Option<u64>,
+    /// Why the log does not say so yet; the hub says it at its next start at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
 }
 
 /// What a person allows.

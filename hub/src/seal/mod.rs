@@ -11,17 +11,16 @@ pub mod read;
 pub mod recovery;
 pub mod sealer;
 pub mod secret;
-pub mod signer;
 mod statement;
 mod writer;
 
 pub use crate::log::RecordError;
+pub use countersign_signer::{FileSigner, KeyFileError, Missing, Signer};
 pub use error::{Next, OpenError, SealError};
 pub use read::Stored;
 pub use recovery::Head;
 pub use sealer::{Parts, Sealer};
 pub use secret::{Encrypted, Plain, SecretError, Secrets};
-pub use signer::{FileSigner, KeyFileError, Missing, Signer};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -65,12 +65,12 @@ pub enum Endpoint {
     Sync,
     /// A new join token.
     JoinToken,
-    /// An agent speaks no more.
-    Revoke,
     /// A cluster's newest state as a file.
     Parcel,
     /// A file with what a cluster's agent says.
     ReportFile,
+    /// An agent speaks no more.
+    Revoke,
     /// The permits that were given.
     Permits,
     /// A new permit.
@@ -185,11 +185,6 @@ pub const TABLE: &[Rule] = &[
     ),
     operators(
         "POST",
-        "/api/v1/clusters/{cluster}/revoke",
-        Endpoint::Revoke,
-    ),
-    operators(
-        "POST",
         "/api/v1/clusters/{cluster}/parcel",
         Endpoint::Parcel,
     ),
@@ -197,6 +192,11 @@ pub const TABLE: &[Rule] = &[
         "POST",
         "/api/v1/clusters/{cluster}/report",
         Endpoint::ReportFile,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/revoke",
+        Endpoint::Revoke,
     ),
     operators("GET", "/api/v1/apps", Endpoint::Apps),
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),

@@ -146,14 +146,6 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             status: "201",
             answer: of::<JoinToken>(schemas),
         }),
-        Endpoint::Revoke => Some(Operation {
-            id: "revoke",
-            summary: "A cluster's agent speaks no more: at once, and in the log",
-            query: &[],
-            body: Some(of::<RevokeRequest>(schemas)),
-            status: "200",
-            answer: of::<Revocation>(schemas),
-        }),
         Endpoint::Parcel => Some(Operation {
             id: "parcel",
             summary: "A cluster's newest state as a file, for an agent that no network reaches (octet stream)",
@@ -173,6 +165,14 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             body: Some(json!({ "type": "string", "format": "binary" })),
             status: "200",
             answer: of::<ReportTaken>(schemas),
+        }),
+        Endpoint::Revoke => Some(Operation {
+            id: "revoke",
+            summary: "A cluster's agent speaks no more: at once, and in the log",
+            query: &[],
+            body: Some(of::<RevokeRequest>(schemas)),
+            status: "200",
+            answer: of::<Revocation>(schemas),
         }),
         Endpoint::Permit => Some(Operation {
             id: "permit",

@@ -55,11 +55,11 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         Endpoint::Drifts => Some(get(drifts)),
         Endpoint::Sync => Some(post(sync)),
         Endpoint::JoinToken => Some(post(join_token)),
-        Endpoint::Revoke => Some(post(revoke_agent)),
         Endpoint::Parcel => Some(post(courier::parcel)),
         Endpoint::ReportFile => {
             Some(post(courier::report).layer(DefaultBodyLimit::max(REPORT_FILE_BYTES_MAX)))
         }
+        Endpoint::Revoke => Some(post(revoke_agent)),
         Endpoint::Permits => Some(get(list_permits)),
         Endpoint::Permit => Some(post(give_permit)),
         Endpoint::Healthz

@@ -101,9 +101,9 @@ fn handler(
         | Endpoint::Drifts
         | Endpoint::Sync
         | Endpoint::JoinToken
-        | Endpoint::Revoke
         | Endpoint::Parcel
         | Endpoint::ReportFile
+        | Endpoint::Revoke
         | Endpoint::Permits
         | Endpoint::Permit => None,
     }

@@ -65,6 +65,8 @@ pub enum Filed {
         /// Blobs that it names: anybody who reads the log may read them.
         names: Vec<Digest>,
     },
+    /// What somebody outside the hub signed and the hub let in.
+    Outside(Outside),
     /// A cluster may speak with this key.
     Enrolment {
         /// The cluster.
@@ -83,8 +85,6 @@ pub enum Filed {
         /// The entry's leaf hash.
         leaf: Digest,
     },
-    /// What somebody outside the hub signed and the hub let in.
-    Outside(Outside),
     /// Any other entry: it is found by its leaf hash.
     Other,
 }
@@ -133,7 +133,7 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 4;
+const LAYOUT: i64 = 5;
 
 const TABLES: &str = "
     CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
@@ -152,11 +152,11 @@ const TABLES: &str = "
     CREATE TABLE trust (version INTEGER PRIMARY KEY);
     CREATE TABLE receipt (speaker TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL, envelope BLOB NOT NULL,
         PRIMARY KEY (speaker, seq)) WITHOUT ROWID;
+    CREATE TABLE outside (kind INTEGER NOT NULL, about TEXT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (kind, about, leaf))
+        WITHOUT ROWID;
     CREATE TABLE enrolment (cluster TEXT NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, leaf BLOB NOT NULL,
         PRIMARY KEY (cluster, leaf)) WITHOUT ROWID;
     CREATE TABLE revocation (key BLOB NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (key, leaf)) WITHOUT ROWID;
-    CREATE TABLE outside (kind INTEGER NOT NULL, about TEXT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (kind, about, leaf))
-        WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
@@ -167,8 +167,8 @@ const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
     DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
     DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;
-    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS enrolment; DROP TABLE IF EXISTS revocation;
-    DROP TABLE IF EXISTS outside;";
+    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS outside; DROP TABLE IF EXISTS enrolment;
+    DROP TABLE IF EXISTS revocation;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -270,6 +270,7 @@ impl Index {
                     spoken,
                     names,
                 } => receipts::file(&transaction, speaker, spoken, names)?,
+                Filed::Outside(outside) => outside::file(&transaction, outside)?,
                 Filed::Enrolment {
                     cluster,
                     key,
@@ -279,7 +280,6 @@ impl Index {
                 Filed::Revocation { key, leaf } => {
                     enrolments::file_revocation(&transaction, key, leaf)?;
                 }
-                Filed::Outside(outside) => outside::file(&transaction, outside)?,
                 Filed::Other => {}
             }
         }

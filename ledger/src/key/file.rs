@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SecureRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{PublicKey, Sign, SignFault, Verify};
 
@@ -103,14 +103,19 @@ impl FileKey {
         }
     }
 
+    /// The key as PKCS#8 of version 1.
+    #[must_use]
+    pub fn to_pkcs8(&self) -> Zeroizing<[u8; 48]> {
+        let mut der = Zeroizing::new([0; 48]);
+        der[..16].copy_from_slice(&PKCS8_HEAD);
+        der[16..].copy_from_slice(self.seed.as_ref());
+        der
+    }
+
     /// The key as a PEM file.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
-        let mut der = [0; 48];
-        der[..16].copy_from_slice(&PKCS8_HEAD);
-        der[16..].copy_from_slice(self.seed.as_ref());
-        let body = Zeroizing::new(STANDARD.encode(der));
-        der.zeroize();
+        let body = Zeroizing::new(STANDARD.encode(self.to_pkcs8().as_ref()));
         Zeroizing::new(format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", body.as_str()))
     }
 }

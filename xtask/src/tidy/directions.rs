@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::Complaint;
 
 /// Each crate's folder, what it may depend on among ours, and where to move what it wanted from elsewhere.
-const ALLOWED: [(&str, &[&str], &str); 11] = [
+const ALLOWED: [(&str, &[&str], &str); 12] = [
     ("proto", &[], "proto knows no other crate"),
     ("ledger", &[], "move the pure part into ledger itself"),
     ("health", &[], "move the shared type to health"),
@@ -16,6 +16,11 @@ const ALLOWED: [(&str, &[&str], &str); 11] = [
         "witness",
         &["ledger"],
         "a witness knows logs alone: move the shared type to ledger",
+    ),
+    (
+        "signer",
+        &["ledger"],
+        "a signer knows keys alone: what is signed is the caller's",
     ),
     (
         "fleet",
@@ -29,32 +34,33 @@ const ALLOWED: [(&str, &[&str], &str); 11] = [
     ),
     (
         "hub",
-        &["proto", "ledger", "fleet"],
+        &["proto", "ledger", "fleet", "signer"],
         "move the shared type to fleet, ledger or proto",
     ),
     (
         "cli",
-        &["proto", "ledger", "fleet", "health", "witness"],
+        &["proto", "ledger", "fleet", "health", "witness", "signer"],
         "move the shared type to fleet, health, ledger or proto",
     ),
     (
         "tests",
         &[
-            "proto", "ledger", "fleet", "health", "witness", "agent", "hub", "cli",
+            "proto", "ledger", "fleet", "health", "witness", "signer", "agent", "hub", "cli",
         ],
         "move it to tests",
     ),
     (
         "fuzz",
         &[
-            "proto", "ledger", "fleet", "health", "witness", "agent", "hub",
+            "proto", "ledger", "fleet", "health", "witness", "signer", "agent", "hub",
         ],
         "move it to fuzz",
     ),
     (
         "xtask",
         &[
-            "proto", "ledger", "fleet", "health", "witness", "agent", "hub", "cli", "tests",
+            "proto", "ledger", "fleet", "health", "witness", "signer", "agent", "hub", "cli",
+            "tests",
         ],
         "move it to xtask",
     ),

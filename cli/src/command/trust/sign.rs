@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_ledger::dsse::pae;
-use countersign_ledger::key::{FileKey, RingVerifier, Sign as _};
+use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::Roots;
 use countersign_ledger::trust::draft::{Tally, tallies};
-use zeroize::Zeroizing;
 
 use super::{change, files};
 use crate::exit::Failure;
+use crate::key;
 use crate::output::safe;
 
 /// Arguments of `sign`.
@@ -23,7 +23,7 @@ pub struct SignArgs {
     current: PathBuf,
     /// A root key, of the current trust root or of the next; may be said often.
     #[arg(long, value_name = "FILE", required = true)]
-    key: Vec<PathBuf>,
+    key: Vec<String>,
 }
 
 /// Arguments of `publish`.
@@ -52,8 +52,8 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
     let (document, mut envelope) = change::draft(&args.draft)?;
     change::follows(&current, &document, &args.draft)?;
     let message = pae(envelope.payload_type(), envelope.payload());
-    for path in &args.key {
-        let key = read_key(path)?;
+    for reference in &args.key {
+        let key = key::load(reference)?;
         let public = key.public();
         let roles = [&current.document().root, &document.root];
         let listed = roles
@@ -63,13 +63,11 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
         if !listed {
             return Err(Failure::Mistake(format!(
                 "--key {}: {public} is no root key of the current trust root nor of the draft",
-                path.display()
+                safe(reference)
             )));
         }
         if envelope.signed_by([&public], &RingVerifier).is_empty() {
-            let signature = key
-                .sign(&message)
-                .map_err(|e| Failure::Fault(format!("--key {}: {e}", path.display())))?;
+            let signature = key::signature(key.as_ref(), &message)?;
             envelope = envelope.with_signatures(&[(public, signature)]);
         }
     }
@@ -109,12 +107,6 @@ fn told(path: &Path, version: u64, old: Tally, new: Tally) -> String {
         new.got,
         new.want,
     )
-}
-
-fn read_key(path: &Path) -> Result<FileKey, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
-    FileKey::from_pem(&Zeroizing::new(text))
-        .map_err(|e| Failure::Mistake(format!("--key {}: {e}", path.display())))
 }
 
 pub(super) fn publish(args: &PublishArgs) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use countersign_fleet::api::ParcelRequest;
-use countersign_ledger::digest::Digest;
+use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::key::PublicKey;
 use countersign_ledger::statement::Statement;
@@ -20,6 +20,7 @@ use prost::Message as _;
 use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
+use super::speaking;
 use crate::log::{Log, Signed};
 use crate::serve::heads::{Follower, Position, Taken, restore};
 use crate::serve::limits::{BLOB_READS_AT_ONCE, COVERED_MAX, PARCEL_RECEIPTS_MAX, PARCEL_WAYS_MAX};
@@ -236,7 +237,7 @@ fn wired(hashes: &[Digest]) -> Vec<Bytes> {
 
 /// Where the cluster's receipts stand, under the newest checkpoint that it takes. None without a log or a registration.
 async fn answer(
-    state: &State,
+    state: &Arc<State>,
     name: &str,
     asked: &ParcelRequest,
     heads: u64,
@@ -260,36 +261,30 @@ async fn answer(
             places.insert(seq, (said.leaf, index));
         }
     }
-    let (mut enrolment, enrolled) = enrol::carried(state, name).await?.unzip();
-    let enrolled = enrolled.flatten();
-    let indexes = places.values().map(|(_, index)| *index).chain(enrolled);
-    let least = indexes.map(|index| index + 1).max();
+    let (enrols, offer, enrolment) = enrolment(state, name, registered.key).await?;
+    let entry = match &enrolment {
+        Some(entry) => log.find(&leaf_hash(entry)).map_err(|error| fault(&error))?,
+        None => None,
+    };
+    let indexes = places.values().map(|(_, index)| *index).chain(entry);
+    let least = indexes.max().map(|index| index + 1);
     let Some(signed) = covering(state, name, log, least.unwrap_or(0).max(heads)).await else {
         return Ok(None);
     };
-    if let (Some(index), Some(entry)) = (
-        enrolled,
-        enrolment.as_mut().and_then(|said| said.entry.as_mut()),
-    ) {
-        let hashes = log.inclusion(index, signed.size);
-        entry.proof = Some(wire::LogProof {
-            index,
-            hashes: wired(&hashes.map_err(|error| fault(&error))?),
-        });
-    }
     let mut proven = Vec::with_capacity(places.len());
     for (leaf, index) in places.into_values() {
-        let hashes = log
-            .inclusion(index, signed.size)
-            .map_err(|error| fault(&error))?;
         proven.push(courier::Proven {
             leaf: Bytes::copy_from_slice(leaf.as_bytes()),
-            proof: Some(wire::LogProof {
-                index,
-                hashes: wired(&hashes),
-            }),
+            proof: Some(inclusion(log, index, signed.size)?),
         });
     }
+    let enrolment = match (enrolment, entry) {
+        (Some(envelope), Some(index)) => Some(wire::LogEntry {
+            envelope,
+            proof: Some(inclusion(log, index, signed.size)?),
+        }),
+        _ => None,
+    };
     let mut from = asked.tree_sizes.clone();
     from.push(heads);
     let mut nonce = [0; 16];
@@ -308,8 +303,37 @@ async fn answer(
         nonce: Bytes::copy_from_slice(&nonce),
         next_seq: last + 1,
         newest: envelope.map_err(|error| fault(&error))?.unwrap_or_default(),
+        enrols,
+        offer,
         enrolment,
     }))
+}
+
+fn inclusion(log: &Log, index: u64, size: u64) -> Result<wire::LogProof, Status> {
+    let hashes = log.inclusion(index, size).map_err(|error| fault(&error))?;
+    Ok(wire::LogProof {
+        index,
+        hashes: wired(&hashes),
+    })
+}
+
+/// Whether keys are enrolled here; what waits for the cluster's signature; its entry.
+async fn enrolment(
+    state: &Arc<State>,
+    name: &str,
+    key: [u8; 32],
+) -> Result<(bool, Bytes, Option<Bytes>), Status> {
+    let cluster = state.cluster(name).ok_or_else(|| unknown(name))?;
+    let asked = wire::EnrolRequest::default();
+    match enrol::enrol(Arc::clone(state), speaking(name, key), cluster, asked).await {
+        Ok(answer) => Ok((
+            true,
+            answer.payload,
+            answer.entry.map(|entry| entry.envelope),
+        )),
+        Err(status) if status.code() == Code::Unimplemented => Ok((false, Bytes::new(), None)),
+        Err(status) => Err(status),
+    }
 }
 
 async fn covering(state: &State, name: &str, log: &Log, size: u64) -> Option<Arc<Signed>> {

@@ -257,39 +257,6 @@ async fn attempt(
     }
 }
 
-/// What a parcel brings of the enrolment of a cluster's agent: the payload to sign, or the entry and its place, whose proof is
-/// still to be added. None where nobody is enrolled.
-pub(super) async fn carried(
-    state: &State,
-    cluster: &str,
-) -> Result<Option<(wire::EnrolResponse, Option<u64>)>, Status> {
-    let (Some(enrolling), Some(registered)) = (Enrolling::of(state), state.registration(cluster))
-    else {
-        return Ok(None);
-    };
-    if state.registry.revoked(&registered.key).is_some() {
-        return Ok(None);
-    }
-    let mut response = wire::EnrolResponse::default();
-    match enrolling.offer(&registered).await? {
-        Offer::Append { enrolment, .. } => {
-            let payload = offer::payload(&enrolment).map_err(|error| fault(&error))?;
-            response.payload = payload.into();
-            Ok(Some((response, None)))
-        }
-        Offer::Stands(leaf) => {
-            let entry = enrolling.log.entry_of(&leaf).await;
-            let index = enrolling.log.find(&leaf).map_err(|error| fault(&error))?;
-            let envelope = entry.map_err(|error| fault(&error))?.unwrap_or_default();
-            response.entry = Some(wire::LogEntry {
-                envelope,
-                proof: None,
-            });
-            Ok(Some((response, index)))
-        }
-    }
-}
-
 enum Entered {
     Offered(Vec<u8>),
     Stands(Digest),

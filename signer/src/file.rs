@@ -1,4 +1,4 @@
-//! Who signs. The trait has the shape of a KMS: asynchronous, one message of at most 4,096 bytes, the key never seen.
+//! A key that lies in a file which its owner alone may use.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -10,13 +10,9 @@ use futures::future::BoxFuture;
 use ring::rand::SystemRandom;
 use zeroize::Zeroizing;
 
-/// Signs with one key.
-pub trait Signer: Send + Sync + 'static {
-    /// The key's public half.
-    fn public(&self) -> PublicKey;
-    /// Signs `message`, at most 4,096 bytes.
-    fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<[u8; 64], SignFault>>;
-}
+use crate::Signer;
+use crate::encrypted::{self, EncryptedKeyError};
+use crate::passphrase::{self, Env, PassphraseError, Prompt};
 
 /// A key that lies in a file.
 #[derive(Debug)]
@@ -66,16 +62,42 @@ pub enum KeyFileError {
         /// Why.
         source: NotAKey,
     },
+    /// It has a passphrase, and there is none to be had.
+    #[error("key {}: {source}", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PassphraseError,
+    },
+    /// It has a passphrase, and does not open.
+    #[error("key {}: {source}", path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: EncryptedKeyError,
+    },
 }
 
 /// Bytes of a key file that are read; a real one has about 120.
 const KEY_FILE_BYTES_MAX: u64 = 4_096;
 
 impl FileSigner {
-    /// Reads the key file at `path`.
+    /// Reads the key file at `path`; one with a passphrase is refused.
     pub fn open(path: &Path, missing: Missing) -> Result<Self, KeyFileError> {
+        Self::open_with(path, missing, &|_| None, None)
+    }
+
+    /// Reads the key file at `path`, with the passphrase that the environment or a person gives if it needs one.
+    pub fn open_with(
+        path: &Path,
+        missing: Missing,
+        env: Env<'_>,
+        prompt: Option<Prompt>,
+    ) -> Result<Self, KeyFileError> {
         match File::open(path) {
-            Ok(file) => Self::read(path, file),
+            Ok(file) => Self::read(path, file, env, prompt),
             Err(error)
                 if error.kind() == std::io::ErrorKind::NotFound && missing == Missing::Create =>
             {
@@ -95,7 +117,12 @@ impl FileSigner {
     }
 
     /// What is checked is the open file, so that it can not be another one when it is read.
-    fn read(path: &Path, file: File) -> Result<Self, KeyFileError> {
+    fn read(
+        path: &Path,
+        file: File,
+        env: Env<'_>,
+        prompt: Option<Prompt>,
+    ) -> Result<Self, KeyFileError> {
         let wrap = |source| KeyFileError::File {
             path: path.to_owned(),
             source,
@@ -117,6 +144,21 @@ impl FileSigner {
         file.take(KEY_FILE_BYTES_MAX)
             .read_to_string(&mut text)
             .map_err(wrap)?;
+        if text.trim_start().starts_with(encrypted::PEM_BEGIN) {
+            let what = path.display().to_string();
+            let passphrase = passphrase::existing(env, prompt, &what).map_err(|source| {
+                KeyFileError::Passphrase {
+                    path: path.to_owned(),
+                    source,
+                }
+            })?;
+            let key =
+                encrypted::open(&text, &passphrase).map_err(|source| KeyFileError::Encrypted {
+                    path: path.to_owned(),
+                    source,
+                })?;
+            return Ok(Self { key });
+        }
         let key = FileKey::from_pem(&text).map_err(|source| KeyFileError::Key {
             path: path.to_owned(),
             source,
@@ -165,7 +207,8 @@ impl Signer for FileSigner {
 
 /// Whether more than its owner may use a file of this mode. 0440 passes: no umask makes it, a Secret that is mounted for
 /// the pod's group has it, and its owner can't be the pod's user.
-pub(crate) const fn is_open_to_others(mode: u32) -> bool {
+#[must_use]
+pub const fn is_open_to_others(mode: u32) -> bool {
     mode & 0o077 != 0 && mode & 0o7777 != 0o440
 }
 
@@ -218,6 +261,29 @@ mod tests {
         FileSigner::open(&path, Missing::Refuse).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
         assert!(FileSigner::open(&path, Missing::Refuse).is_ok());
+    }
+
+    #[test]
+    fn a_key_with_a_passphrase_opens_by_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.key");
+        write_key_file(&path, include_str!("testdata/openssl-scrypt.key")).unwrap();
+        let say = |word: &'static str| {
+            move |name: &str| (name == passphrase::PASSPHRASE).then(|| word.to_owned())
+        };
+        let open = |env: Env<'_>| FileSigner::open_with(&path, Missing::Refuse, env, None);
+        let key = FileKey::from_seed(&[7; 32]).unwrap();
+        assert_eq!(open(&say("swordfish")).unwrap().public(), key.public());
+        let wrong = open(&say("sardine")).unwrap_err();
+        assert!(
+            matches!(wrong, KeyFileError::Encrypted { .. })
+                && !wrong.to_string().contains("sardine"),
+            "{wrong}"
+        );
+        assert!(matches!(
+            open(&|_| None),
+            Err(KeyFileError::Passphrase { .. })
+        ));
     }
 
     #[test]
