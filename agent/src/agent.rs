@@ -134,7 +134,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         options.cluster,
         &Digest::of(&keys.receipt().0).to_string()[..16]
     );
-    let lease = Lease::new(api.clone(), &options.namespace, &holder);
     let (engine, queues) = Engine::new(
         api.clone(),
         Arc::clone(&saved),
@@ -142,6 +141,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         keys.secret_key(),
         options.settings(),
     );
+    let floor = Arc::clone(&engine.floor);
+    let lease = Lease::new(api.clone(), &options.namespace, &holder, floor);
     let identity = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         identity = start::identify(&engine, &api, &saved) => identity,
@@ -156,14 +157,37 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (restored, checked) = restore::restore(&engine, &saved, &options.cluster, &roots)
         .await?
         .unzip();
-    let seen = saved
-        .state()
-        .map_err(|error| StartError::Data {
-            folder: options.data.display().to_string(),
-            error,
-        })?
-        .and_then(|state| state.log)
-        .map(|log| log.seen());
+    let state = saved.state().map_err(|error| StartError::Data {
+        folder: options.data.display().to_string(),
+        error,
+    })?;
+    let generation = state.as_ref().map_or(0, |state| state.generation);
+    let seen = state.and_then(|state| state.log).map(|log| log.seen());
+    let floor = start::floor(
+        &engine,
+        &lease,
+        &options.cluster,
+        &roots,
+        generation,
+        seen.as_ref(),
+    );
+    // A volume that was set back is no reason to take the cluster back: it waits for what the hub brings.
+    let (restored, checked) = match floor.check(generation, &roots) {
+        Err(refusal) if generation > 0 => {
+            engine.refused_by(&refusal);
+            (
+                restored.map(|kept| (kept.manifest().statement().last(), None)),
+                None,
+            )
+        }
+        _ => (
+            restored.map(|kept| (kept.manifest().statement().last(), Some(kept))),
+            checked,
+        ),
+    };
+    let (last, restored) = restored.unzip();
+    let restored = restored.flatten();
+    let seen = floor.log.map(|log| log.seen());
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
@@ -174,9 +198,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         })?;
     engine.receipts.recorded(queue.synced());
     let outbox = Outbox::new(queue);
-    let last = restored
-        .as_ref()
-        .map(|kept| kept.manifest().statement().last());
     let (believed, known) = watch::channel(Known {
         seen: seen.clone(),
         stale_seconds: options.stale_seconds(),

@@ -29,6 +29,7 @@ mod encrypted;
 mod enrolment;
 mod faults;
 mod fixture;
+mod floor;
 mod healing;
 mod health_rules;
 mod interop;

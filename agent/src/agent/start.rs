@@ -7,13 +7,16 @@ use std::time::Duration;
 use countersign_ledger::digest::{Digest, NotADigest};
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::{Roots, VerifiedRoot};
+use countersign_ledger::verify::Seen;
 use countersign_proto::agent::v1 as proto;
 
 use super::StartError;
 use crate::apply::client::ApiServer;
 use crate::config::Options;
 use crate::engine::Engine;
+use crate::floor::Floor;
 use crate::keys::{Folder, InCluster, KeyError, KeyStore, Keys};
+use crate::lease::Lease;
 use crate::pull::roots::{self, NoRoot};
 use crate::saved::{Saved, State};
 use crate::{clock, courier, identity};
@@ -188,4 +191,23 @@ pub(super) fn registration(
         identity: Some(identity.clone()),
         ..proto::RegisterRequest::default()
     })
+}
+
+/// The highest of what the volume and the cluster hold; the agent's receipts come later, from the hub.
+pub(super) fn floor(
+    engine: &Engine,
+    lease: &Lease,
+    cluster: &str,
+    roots: &Roots,
+    generation: u64,
+    seen: Option<&Seen>,
+) -> Floor {
+    let mut floor = Floor::of(cluster, roots, generation, seen);
+    match lease.found() {
+        Some(found) if found.concerns(cluster, roots) => floor.raise(&found),
+        Some(_) => tracing::warn!("the Lease holds the floor of another fleet; it is passed over"),
+        None => {}
+    }
+    engine.floor.raise(&floor);
+    floor
 }

@@ -60,6 +60,7 @@ impl Puller {
             return Ok(());
         };
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
+        self.above_floor(generation)?;
         let (manifest, trust_version) =
             (statement.desired().manifest, self.roots.newest().version());
         let last = statement.last();

@@ -7,6 +7,7 @@
 
 mod arrive;
 mod certificate;
+mod floor;
 mod fresh;
 pub mod hub;
 pub mod roots;
@@ -196,6 +197,7 @@ impl Puller {
         let mut client = hub::client(channel.clone());
         self.follow_roots(&mut client).await?;
         self.believe();
+        self.learn_floor(&mut client).await;
         let request = proto::HeadsRequest {
             generation: self.last.map_or(0, |last| last.generation),
             envelope: self
@@ -292,6 +294,7 @@ impl Puller {
 
     /// Tells what is known now.
     fn believe(&self) {
+        self.raise_floor();
         self.believed.send_replace(self.known());
     }
 
