@@ -20,6 +20,7 @@ mod agent_words;
 mod air_gap;
 mod argo;
 mod attacks;
+mod attest;
 mod audit_live;
 mod bench;
 mod charts;

@@ -71,6 +71,12 @@ pub const RECEIPT_BLOB_BYTES_MAX: usize = 2 << 20;
 /// witnesses cosigned. Without one the agent asks again.
 pub const COVERED_MAX: Duration = Duration::from_secs(5);
 
+/// Longest life of a token for CI, in seconds: a day.
+pub const CI_TOKEN_SECONDS_MAX: u64 = 24 * 3600;
+
+/// Body with a trust root, in bytes.
+pub const TRUST_BODY_BYTES_MAX: usize = 1 << 20;
+
 /// Body of an outsider's entry with its blobs, in bytes.
 pub const ENTRY_BODY_BYTES_MAX: usize = 2 << 20;
 /// Blobs that come with an outsider's entry.

@@ -116,7 +116,7 @@ pub(crate) fn accept(
     match &statement {
         Statement::Override(this) => override_::check(this, &by, root, now)?,
         Statement::Reproduction(this) => reproduction::check(this, root)?,
-        Statement::Infrastructure(this) => infrastructure::check(this, root)?,
+        Statement::Infrastructure(this) => infrastructure::check(this, &by, root)?,
         _ => {}
     }
     Ok(Accepted {

@@ -140,6 +140,7 @@ impl Hub {
         let mut registry = Registry::with_prefix("countersign_hub");
         metrics.register(&mut registry);
         let state = State::open(Setup {
+            guests: Default::default(),
             fleet: FLEET.into(),
             trust: Trust {
                 documents: vec![
