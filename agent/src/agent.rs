@@ -209,6 +209,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         token,
         renew: false,
         last,
+        last_commit: restored
+            .as_ref()
+            .map(|kept| kept.manifest().statement().desired().commit.clone()),
         seen,
         roots,
         checked: checked.unwrap_or_default(),

@@ -21,7 +21,10 @@ use countersign_ledger::verify::{
 
 use crate::plan::Desired;
 
+mod author;
 mod desired;
+
+pub use author::Commits;
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct Batch {
     pub sources: Vec<Link<Bytes>>,
     /// The log's checkpoint; none before the fleet has a log.
     pub checkpoint: Option<Note>,
+    /// Raw commits and trees behind the newest statement, each framed; only a level that asks for people's word reads them.
+    pub git_objects: Vec<Bytes>,
 }
 
 /// A checkpoint as it came.
@@ -72,6 +77,8 @@ pub struct End {
     pub envelope: Bytes,
     /// That it stands in the log; none before the fleet has one.
     pub shown: Option<Shown>,
+    /// Raw commits and trees that came with it.
+    pub git_objects: Untrusted<Vec<Bytes>>,
 }
 
 impl Chain {
@@ -93,6 +100,7 @@ impl Chain {
             links,
             sources,
             checkpoint,
+            git_objects,
         } = &batch.0;
         let mut known = self.known.clone();
         let checkpoint = match checkpoint {
@@ -116,6 +124,7 @@ impl Chain {
                     note: checkpoint.seen().note.clone(),
                     proof,
                 }),
+                git_objects: Untrusted(git_objects.clone()),
             });
         }
         self.known = known;
@@ -132,6 +141,12 @@ impl Chain {
     #[must_use]
     pub fn seen(&self) -> Option<&Seen> {
         self.known.seen.as_ref()
+    }
+
+    /// What is known once all that came is verified: against this people's word is asked for.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// The last statement; none when none came.

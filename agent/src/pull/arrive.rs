@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::verify::Known;
+use countersign_ledger::trust::Level;
+use countersign_ledger::verify::{Known, VerifiedStatement};
 
 use super::store::{BLOBS_PER_CALL, Store};
 use super::{Failure, Puller, hub};
 use crate::engine::Engine;
 use crate::receipt::inbox::Standing;
 use crate::saved::{self, State};
-use crate::verify::{self, Assembled, Chain, End, Kept, Untrusted};
+use crate::verify::{self, Assembled, Chain, Commits, End, Kept, Untrusted};
 
 /// Unneeded blobs are removed after so many states.
 const TIDY_EVERY: u64 = 32;
@@ -51,14 +52,18 @@ impl Puller {
     ) -> Result<(), Failure> {
         let Batches { chain, attached } = batches;
         let seen = chain.seen().cloned();
+        let known = chain.known().clone();
         let Some(End {
             statement,
             envelope,
             shown,
+            git_objects,
         }) = chain.end()
         else {
             return Ok(());
         };
+        let statement = self.authored(&known, statement, git_objects).await?;
+        let commit = statement.desired().commit.clone();
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
         let (manifest, trust_version) =
             (statement.desired().manifest, self.roots.newest().version());
@@ -117,11 +122,34 @@ impl Puller {
         })
         .await?;
         self.last = Some(last);
+        self.last_commit = Some(commit);
         self.seen = seen;
         self.believe();
         self.publish(kept);
         self.tidy(generation).await;
         Ok(())
+    }
+
+    /// Whether people signed the commits behind it, where the level asks for that. Hashing and signatures may take long.
+    async fn authored(
+        &self,
+        known: &Known,
+        statement: VerifiedStatement,
+        objects: Untrusted<Vec<Bytes>>,
+    ) -> Result<VerifiedStatement, Failure> {
+        let level = self.roots.newest().cluster(&self.cluster)?.level;
+        if level < Level::Authored {
+            return Ok(statement);
+        }
+        let judge = Commits {
+            old: self.last_commit.clone(),
+            objects,
+        };
+        let known = known.clone();
+        let judged = tokio::task::spawn_blocking(move || {
+            countersign_ledger::verify::authored(&known, statement, &judge)
+        });
+        Ok(judged.await.map_err(std::io::Error::other)??)
     }
 
     /// All checks have passed: now, and only now, it is what this agent knows.

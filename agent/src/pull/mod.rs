@@ -86,6 +86,8 @@ pub struct Puller {
     pub roots: Roots,
     /// The last verified statement.
     pub last: Option<Last>,
+    /// The commit that it was made from: people's word is asked for from there on.
+    pub last_commit: Option<String>,
     /// The last verified checkpoint of the log.
     pub seen: Option<Seen>,
     /// Blobs on disk that were checked.

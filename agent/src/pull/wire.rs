@@ -34,6 +34,7 @@ pub fn head(head: proto::Head) -> Head {
             // One that is no hash leaves no proof: a wrong one and none are refused alike.
             consistency: hashes(&head.consistency).unwrap_or_default(),
         }),
+        git_objects: head.git_objects,
     };
     Head {
         batch: Untrusted(batch),
