@@ -1,7 +1,11 @@
 //! Generates the wire's types with protox, so that no protoc has to be installed.
 use prost::Message as _;
 
-const FILES: [&str; 2] = ["agent/v1/agent.proto", "renderer/v1/renderer.proto"];
+const FILES: [&str; 3] = [
+    "agent/v1/agent.proto",
+    "courier/v1/courier.proto",
+    "renderer/v1/renderer.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {

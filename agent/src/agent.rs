@@ -3,6 +3,7 @@
 //! What crosses between the tasks: verified states by a queue of one (the newest), jobs for the healer, objects for the
 //! health probe. Each task has a file; they share an [`Engine`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::receipt::queue::Queue;
 use crate::receipt::record::{self, Recorder};
 use crate::receipt::send::{self, Sender};
 use crate::saved::Saved;
-use crate::{heal, health, report, serve, sync};
+use crate::{courier, heal, health, report, serve, sync};
 
 mod restore;
 mod start;
@@ -92,10 +93,11 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`]; nothing of the cluster was touched then, or another agent took over.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartError> {
-    let data = |error| StartError::Data {
-        folder: options.data.display().to_string(),
+    let at = |folder: &Path, error| StartError::Data {
+        folder: folder.display().to_string(),
         error,
     };
+    let data = |error| at(&options.data, error);
     let saved = Arc::new(Saved::open(&options.data).map_err(data)?);
     let _lock = start::lock(&options.data)?;
     let token = start::token(&options)?;
@@ -177,6 +179,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         .map(|kept| kept.manifest().statement().last());
     let (believed, known) = watch::channel(Known {
         seen: seen.clone(),
+        stale_seconds: options.stale_seconds(),
         ..Known::new(&options.cluster, roots.clone(), last)
     });
     tasks.spawn(record::run(
@@ -189,30 +192,48 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         },
         stop.clone(),
     ));
+    if let Some(folder) = &options.export_dir {
+        let bag = start::bag(folder, &options, &keys, &identity, &roots, &outbox, &known)?;
+        tasks.spawn(bag.run(stop.clone()));
+    }
     tasks.spawn(send::run(
         Sender {
             outbox,
             engine: Arc::clone(&engine),
-            key: keys.receipt(),
+            keys: Arc::clone(&keys),
+            identity: identity.clone(),
             known,
             channel: channel_out.clone(),
         },
         stop.clone(),
     ));
+    let hub_ca = roots.newest().document().hub_ca;
+    let hub = match &options.import_dir {
+        None => Hub::new(options.hub.clone().unwrap_or_default(), hub_ca),
+        Some(folder) => {
+            let fleet = roots.newest().fleet();
+            let (cluster, stop) = (&options.cluster, stop.clone());
+            let line = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
+            Hub::by_files(line.map_err(|error| at(folder, error))?, hub_ca)
+        }
+    };
     let mut puller = Puller {
-        hub: Hub::new(options.hub.clone(), roots.newest().document().hub_ca),
+        hub,
         keys,
         saved,
         engine: Arc::clone(&engine),
         cluster: options.cluster.clone(),
         identity: identity.clone(),
         token,
+        service_account: options.join_service_account_token.clone(),
+        warned: None,
         renew: false,
         last,
         last_commit: restored
             .as_ref()
             .map(|kept| kept.manifest().statement().desired().commit.clone()),
         seen,
+        stale_seconds: options.stale_seconds(),
         roots,
         checked: checked.unwrap_or_default(),
         kept: None,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use countersign_ledger::limits::CHECKPOINT_STALE_SECONDS;
 use countersign_ledger::tlog::note::Vkey;
 
 use crate::engine::Settings;
@@ -41,7 +42,22 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// The hub's address, https://HOST:PORT.
     #[arg(long, env = "COUNTERSIGN_AGENT_HUB", value_name = "URL")]
-    pub hub: String,
+    pub hub: Option<String>,
+    /// Folder that is watched for parcels (`countersign export`), where no network leads to the hub.
+    #[arg(long, env = "COUNTERSIGN_AGENT_IMPORT_DIR", value_name = "DIR")]
+    pub import_dir: Option<PathBuf>,
+    /// Folder where the agent's report lies, for a person to carry to the hub (`countersign import receipts`).
+    #[arg(long, env = "COUNTERSIGN_AGENT_EXPORT_DIR", value_name = "DIR")]
+    pub export_dir: Option<PathBuf>,
+    /// Seconds that a checkpoint may be on its way in a parcel, from level witnessed on; a hub's own may be 900 old.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_IMPORT_MAX_AGE_SECONDS",
+        value_name = "SECONDS",
+        default_value = "2592000",
+        value_parser = clap::value_parser!(u64).range(900..=31_536_000)
+    )]
+    pub import_max_age_seconds: u64,
     /// Name of the cluster, as in the trust root.
     #[arg(long, env = "COUNTERSIGN_AGENT_CLUSTER", value_name = "NAME")]
     pub cluster: String,
@@ -79,6 +95,13 @@ pub struct Options {
         conflicts_with = "token"
     )]
     pub token_file: Option<PathBuf>,
+    /// File with the token of the agent's service account for the audience countersign-hub:CLUSTER, to join by it instead of a join token.
+    #[arg(
+        long,
+        env = "COUNTERSIGN_AGENT_JOIN_SERVICE_ACCOUNT_TOKEN",
+        value_name = "FILE"
+    )]
+    pub join_service_account_token: Option<PathBuf>,
     /// Kubeconfig to reach the cluster by; the pod's service account is used without it.
     #[arg(long, env = "COUNTERSIGN_AGENT_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -196,6 +219,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// Seconds after which a cosigned checkpoint is too old.
+    #[must_use]
+    pub fn stale_seconds(&self) -> u64 {
+        if self.import_dir.is_some() {
+            self.import_max_age_seconds
+        } else {
+            CHECKPOINT_STALE_SECONDS
+        }
+    }
+
     /// What they say to the witness; none if this agent is to be none.
     #[must_use]
     pub fn witness(&self) -> Option<countersign_witness::Settings> {
@@ -255,6 +288,11 @@ pub enum ConfigError {
         /// All options.
         known: String,
     },
+    /// Where the hub's words come from is not clear.
+    #[error(
+        "name the hub by --hub URL, or the folder of its parcels by --import-dir DIR (and --export-dir beside it): one of the two"
+    )]
+    Hub,
     /// clap's own words: usage, help, version.
     #[error(transparent)]
     Usage(#[from] clap::Error),
@@ -271,7 +309,7 @@ impl Args {
     ) -> Result<Self, ConfigError> {
         let file = named_file(&arguments).or(environment.map(PathBuf::from));
         let Some(file) = file else {
-            return Ok(Self::try_parse_from(arguments)?);
+            return Self::try_parse_from(arguments)?.checked();
         };
         let name = file.display().to_string();
         let text = std::fs::read_to_string(&file).map_err(|error| ConfigError::File {
@@ -316,7 +354,17 @@ impl Args {
             run
         });
         let matches = command.try_get_matches_from(arguments)?;
-        Ok(<Self as clap::FromArgMatches>::from_arg_matches(&matches)?)
+        <Self as clap::FromArgMatches>::from_arg_matches(&matches)?.checked()
+    }
+
+    /// What clap can't say where some of it stands in a file.
+    fn checked(self) -> Result<Self, ConfigError> {
+        let Command::Run(options) = &self.command;
+        let by_files = options.import_dir.is_some();
+        if options.hub.is_some() == by_files || (options.export_dir.is_some() && !by_files) {
+            return Err(ConfigError::Hub);
+        }
+        Ok(self)
     }
 }
 

@@ -176,6 +176,14 @@ impl Keys {
         dsse::sign(PAYLOAD_TYPE, payload, &[&self.receipt])
     }
 
+    /// The receipt key's signature over a payload that somebody else signs too.
+    ///
+    /// # Errors
+    /// [`SignFault`].
+    pub fn sign_payload(&self, payload: &[u8]) -> Result<[u8; 64], SignFault> {
+        self.receipt.sign(&dsse::pae(PAYLOAD_TYPE, payload))
+    }
+
     /// The client certificate as kept; none before the first.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod apply;
 pub mod clock;
 pub mod config;
+pub mod courier;
 pub mod delete;
 pub mod engine;
 pub mod heal;

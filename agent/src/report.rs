@@ -30,6 +30,12 @@ const OBJECTS_PER_REPORT: usize = 5_000;
 /// A report that is not answered for so long did not arrive.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
+/// Warnings of one answer that are looked at.
+const WARNINGS_MAX: usize = 32;
+/// What the hub warns of: another agent asked to be this cluster, this Kubernetes cluster to be another one of the fleet, or
+/// another cluster to speak with this agent's key.
+const IMPOSTORS: [&str; 3] = ["SECOND_KEY", "SECOND_NAME", "SHARED_KEY"];
+
 /// Runs until `stop`.
 pub async fn run(
     engine: Arc<Engine>,
@@ -43,6 +49,7 @@ pub async fn run(
         applied,
         identity,
         sequence: 0,
+        warned: BTreeMap::new(),
         told: BTreeMap::new(),
     };
     let mut changes = reporter.engine.changes();
@@ -96,6 +103,8 @@ struct Reporter {
     applied: watch::Receiver<u64>,
     identity: proto::ClusterIdentity,
     sequence: u64,
+    /// When the hub last saw what it warned of, by its code.
+    warned: BTreeMap<String, i64>,
     /// Apps as told last, so that only what changed is told again.
     told: BTreeMap<Arc<str>, (AppState, String)>,
 }
@@ -141,12 +150,30 @@ impl Reporter {
                     tonic::Status::deadline_exceeded("the hub did not answer a report in time")
                 })??;
             self.told.extend(apps);
-            asked |= answer.into_inner().send_full;
+            let answer = answer.into_inner();
+            asked |= answer.send_full;
+            self.warned_by(&answer.warnings);
             first = false;
             if parts.peek().is_none() {
                 return Ok(asked && !full);
             }
         }
+    }
+
+    /// What the hub saw and this agent can't: somebody else asked to be this cluster. Each time is told once, here and, by the
+    /// refusals that reach them, in the cluster's receipts.
+    fn warned_by(&mut self, warnings: &[proto::Warning]) {
+        for warning in warnings.iter().take(WARNINGS_MAX) {
+            let told = self.warned.entry(warning.code.clone()).or_default();
+            if *told < warning.time && IMPOSTORS.contains(&warning.code.as_str()) {
+                *told = warning.time;
+                let text: String = warning.message.chars().take(512).collect();
+                let text = format!("{text} ({} times)", warning.count);
+                self.engine.refused("CLONE_REFUSED", &text);
+            }
+        }
+        self.warned
+            .retain(|code, _| IMPOSTORS.contains(&code.as_str()));
     }
 
     fn build(

@@ -61,6 +61,10 @@ pub enum Command {
     Log(command::log::LogArgs),
     /// Make and run a witness, which cosigns what a log may not take back.
     Witness(command::witness::WitnessArgs),
+    /// Write a cluster's newest state to a file, where no network leads to it.
+    Export(command::export::ExportArgs),
+    /// Bring in the files of such a cluster.
+    Import(command::import::ImportArgs),
     /// Judge objects offline, by the agent's rules.
     Health(command::health::HealthArgs),
     /// Print completions for a shell.

@@ -1,12 +1,13 @@
 //! The client of the hub's operators' API: over its Unix socket, or over loopback with the token.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_fleet::api::Problem;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,8 @@ use crate::output::safe;
 
 /// A whole answer takes this long at most.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The same, where a file goes along.
+const FILE_MAX: Duration = Duration::from_secs(600);
 /// Bytes of an answer: a page of a thousand objects with messages of a KiB each.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -70,7 +73,7 @@ impl Hub {
 
     /// Asks.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.call(Method::GET, path, Bytes::new()).await
+        self.call(Method::GET, path, Bytes::new(), ANSWER_MAX).await
     }
 
     /// Asks to do something.
@@ -80,7 +83,38 @@ impl Hub {
         body: &B,
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::Fault(format!("request: {e}")))?;
-        self.call(Method::POST, path, body.into()).await
+        self.call(Method::POST, path, body.into(), ANSWER_MAX).await
+    }
+
+    /// Asks, and writes the answer to `out` as it comes: it may be large.
+    pub async fn download<B: Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
+        let body = serde_json::to_vec(body).map_err(|e| Failure::Fault(format!("request: {e}")))?;
+        let exchange = async {
+            let mut answer = self.exchange(Method::POST, path, body.into()).await?;
+            if !answer.status().is_success() {
+                let (status, bytes) = self.collected(answer).await?;
+                return Err(self.told(status, &bytes));
+            }
+            while let Some(frame) = answer.frame().await {
+                let frame = frame.map_err(|e| self.broken(&e))?;
+                if let Some(piece) = frame.data_ref() {
+                    out.write_all(piece)
+                        .map_err(|e| Failure::Fault(format!("output: {e}")))?;
+                }
+            }
+            Ok(())
+        };
+        self.within(FILE_MAX, exchange).await
+    }
+
+    /// Sends a file.
+    pub async fn upload<T: DeserializeOwned>(&self, path: &str, file: Bytes) -> Result<T, Failure> {
+        self.call(Method::POST, path, file, FILE_MAX).await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -88,32 +122,67 @@ impl Hub {
         method: Method,
         path: &str,
         body: Bytes,
+        limit: Duration,
     ) -> Result<T, Failure> {
-        let answer = tokio::time::timeout(ANSWER_MAX, self.exchange(method, path, body)).await;
-        let (status, bytes) = answer.map_err(|_| {
+        let exchange = async {
+            let answer = self.exchange(method, path, body).await?;
+            self.collected(answer).await
+        };
+        let (status, bytes) = self.within(limit, exchange).await?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|e| self.garbled(&e));
+        }
+        Err(self.told(status, &bytes))
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        what: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::time::timeout(limit, what).await.map_err(|_| {
             Failure::Fault(format!(
                 "{}: no answer within {} s",
                 self.place,
-                ANSWER_MAX.as_secs()
+                limit.as_secs()
             ))
-        })??;
-        let garbled = |error: serde_json::Error| {
-            Failure::Fault(format!(
-                "{}: the answer is not what a hub says: {error}",
-                self.place
-            ))
+        })?
+    }
+
+    fn garbled(&self, error: &serde_json::Error) -> Failure {
+        Failure::Fault(format!(
+            "{}: the answer is not what a hub says: {error}",
+            self.place
+        ))
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure::Fault(format!("{}: {error}", self.place))
+    }
+
+    /// What a hub says that did not do it.
+    fn told(&self, status: StatusCode, bytes: &[u8]) -> Failure {
+        let problem: Problem = match serde_json::from_slice(bytes) {
+            Ok(problem) => problem,
+            Err(error) => return self.garbled(&error),
         };
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(garbled);
-        }
-        let problem: Problem = serde_json::from_slice(&bytes).map_err(garbled)?;
         let text = format!("hub: {} ({})", safe(&problem.message), safe(&problem.code));
-        Err(match status {
+        match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR => {
                 Failure::Fault(text)
             }
             _ => Failure::Mistake(text),
-        })
+        }
+    }
+
+    async fn collected(&self, answer: Response<Incoming>) -> Result<(StatusCode, Bytes), Failure> {
+        let status = answer.status();
+        let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|e| self.broken(&e))?
+            .to_bytes();
+        Ok((status, bytes))
     }
 
     async fn exchange(
@@ -121,7 +190,7 @@ impl Hub {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes), Failure> {
+    ) -> Result<Response<Incoming>, Failure> {
         match &self.place {
             Place::Socket(socket) => {
                 let stream = UnixStream::connect(socket)
@@ -145,16 +214,15 @@ impl Hub {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<(StatusCode, Bytes), Failure>
+    ) -> Result<Response<Incoming>, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let broken =
-            |error: &dyn std::fmt::Display| Failure::Fault(format!("{}: {error}", self.place));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|e| broken(&e))?;
-        let driver = tokio::spawn(connection);
+            .map_err(|e| self.broken(&e))?;
+        // It ends with the answer's body, or with this process.
+        tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -165,16 +233,11 @@ impl Hub {
         let request = request
             .header("content-type", "application/json")
             .body(Full::new(body))
-            .map_err(|e| broken(&e))?;
-        let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
-        let status = response.status();
-        let bytes = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
+            .map_err(|e| self.broken(&e))?;
+        sender
+            .send_request(request)
             .await
-            .map_err(|e| broken(&e))?
-            .to_bytes();
-        driver.abort();
-        Ok((status, bytes))
+            .map_err(|e| self.broken(&e))
     }
 
     fn unreachable(&self, error: &std::io::Error) -> Failure {

@@ -53,6 +53,8 @@ fn main() -> ExitCode {
         Command::Cluster(args) => command::cluster::run(&args),
         Command::Log(args) => command::log::run(&args),
         Command::Witness(args) => command::witness::run(&args),
+        Command::Export(args) => command::export::run(&args),
+        Command::Import(args) => command::import::run(&args),
         Command::Health(args) => return health(&args),
         Command::Completions(args) => command::completions::completions(&args),
         Command::Man(args) => command::completions::man(&args),

@@ -20,6 +20,7 @@ use countersign_hub::track::remote::http::HttpAuth;
 use countersign_hub::track::tracker::{TrackConfig, Tracker};
 use countersign_hub::track::webhook::{Forge, Hook};
 use countersign_hub::track::{CommitId, RefName, Source, pktline, protocol, signer, treecheck};
+use countersign_proto::parcel::{self as parcels, Reader};
 use countersign_proto::renderer::v1::FromWorker;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -28,7 +29,7 @@ use serde_json::Value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("webhook", webhook),
     ("git_protocol", git_protocol),
     ("pack", pack),
@@ -41,6 +42,7 @@ pub const TARGETS: [Target; 12] = [
     ("cel", cel),
     ("ownership", ownership_of),
     ("frame", frames),
+    ("parcel", parcel),
 ];
 
 fn text(bytes: &[u8]) -> String {
@@ -274,4 +276,26 @@ pub fn ownership_of(bytes: &[u8]) {
 pub fn frames(bytes: &[u8]) {
     let mut rest = bytes;
     while futures::executor::block_on(frame::read::<FromWorker>(&mut rest)).is_ok() {}
+}
+
+/// A file that a person carries: what is read of it is written the same.
+pub fn parcel(bytes: &[u8]) {
+    let Ok(mut reader) = Reader::new(bytes) else {
+        return;
+    };
+    let mut frames = Vec::new();
+    loop {
+        match reader.frame() {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => break,
+            Err(_) => return,
+        }
+    }
+    let mut written = Vec::new();
+    let frames = frames.iter().map(|(kind, content)| (*kind, &content[..]));
+    assert!(
+        parcels::write(&mut written, frames).is_ok(),
+        "what was read has its limits"
+    );
+    assert_eq!(written, bytes, "a file has one spelling");
 }

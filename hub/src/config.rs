@@ -87,6 +87,8 @@ options! {
     listen("listen", "COUNTERSIGN_HUB_LISTEN", "127.0.0.1:8443"): String;
     /// Name or address by which agents reach this hub, in its certificate and in join commands; several by commas.
     listen_names("listen-names", "COUNTERSIGN_HUB_LISTEN_NAMES", "localhost,127.0.0.1"): String;
+    /// TOML file that says which clusters may join by the token of their service account: see the operator's guide.
+    join_issuers("join-issuers", "COUNTERSIGN_HUB_JOIN_ISSUERS", "none"): PathBuf;
     /// Address for operators; loopback only until sign-in exists.
     operator_listen("operator-listen", "COUNTERSIGN_HUB_OPERATOR_LISTEN", "127.0.0.1:8081"): String;
     /// The renderer's program.
@@ -173,6 +175,7 @@ fn anchored(mut options: Options, folder: &Path) -> Options {
         &mut options.age_identity,
         &mut options.ssh_key_file,
         &mut options.known_hosts_file,
+        &mut options.join_issuers,
         &mut options.webhook_github_secret_file,
         &mut options.webhook_gitlab_secret_file,
         &mut options.webhook_gitea_secret_file,

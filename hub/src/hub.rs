@@ -66,6 +66,9 @@ pub enum HubError {
     /// A trust root has no entry in the log.
     #[error("the trust root's entry in the log: {0}")]
     Entry(#[from] log::entries::EntryError),
+    /// The log does not say which receipt keys speak no more.
+    #[error("revocations in the log: {0}")]
+    Enrol(#[from] serve::enrol::EnrolFault),
     /// A sealed manifest can't be read.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -178,6 +181,8 @@ pub async fn run_with(
         authority,
         sealed: Arc::new(Record(Arc::clone(&sealer))),
         log: sealer.log().cloned(),
+        agent_ca,
+        issuers: config.issuers.clone(),
         store: raw,
         wake: Arc::new(move || wake.wake()),
         agents_url: agents_url(&config),
@@ -186,6 +191,7 @@ pub async fn run_with(
     };
     let state = State::open(setup).await?;
     alarms.show(&state);
+    serve::enrol::settle(&state).await?;
     for (cluster, head) in &heads {
         if let Some(head) = sealed::reread(&sealer, head).await? {
             state.publish(cluster, head);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod limits;
+pub mod parcel;
 
 /// Between an agent and its hub.
 #[allow(missing_docs, clippy::all, unreachable_pub)]
@@ -12,6 +13,15 @@ pub mod agent {
     /// Version 1.
     pub mod v1 {
         tonic::include_proto!("countersign.agent.v1");
+    }
+}
+
+/// Between an agent and its hub, by files.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod courier {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("countersign.courier.v1");
     }
 }
 

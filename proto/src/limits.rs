@@ -20,3 +20,12 @@ pub const ENVELOPES_PER_HEAD_MAX: usize = 256;
 pub const DIGESTS_PER_REQUEST_MAX: usize = 1024;
 /// A frame between hub and renderer worker, either way.
 pub const RENDERER_FRAME_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a file that is carried between hub and agent: the state of a cluster of ten thousand objects, each changed,
+/// twenty times over.
+pub const PARCEL_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of one frame in it: a head.
+pub const PARCEL_FRAME_BYTES_MAX: usize = HEAD_BYTES_MAX;
+/// Frames in it: a blob for each object and section of the largest cluster, several times over.
+pub const PARCEL_FRAMES_MAX: u64 = 1 << 20;
+/// Bytes of a report: what a full queue of receipts holds, and its blobs.
+pub const REPORT_FILE_BYTES_MAX: usize = 128 << 20;

@@ -21,8 +21,7 @@ pub(crate) const CLUSTER: (&str, &str) = (
 /// A hub, a control plane and the agent between them, all of it settled at the first commit.
 pub(crate) struct Stand {
     pub(crate) world: World,
-    /// Runs as long as this stands.
-    _cluster: Cluster,
+    cluster: Cluster,
     pub(crate) client: Client,
     pub(crate) agent: Agent,
 }
@@ -45,16 +44,21 @@ impl Stand {
         let commit = repo.commit_files(&all, "the fleet").unwrap();
         let cluster = Cluster::start(cluster).await.unwrap();
         let world = World::start_with(repo, &["one=test"], hub).await.unwrap();
-        let agent = world.join(ONE, &cluster).await.unwrap();
-        let client = cluster.client().await.unwrap();
-        let stand = Self {
-            world,
-            _cluster: cluster,
-            client,
-            agent,
-        };
+        let stand = Self::join(world, cluster).await;
         stand.settled(&commit).await;
         stand
+    }
+
+    /// In a world that stands, joined a moment ago.
+    pub(crate) async fn join(world: World, cluster: Cluster) -> Self {
+        let agent = world.join(ONE, &cluster).await.unwrap();
+        let client = cluster.client().await.unwrap();
+        Self {
+            world,
+            cluster,
+            client,
+            agent,
+        }
     }
 
     /// Commits, pushes and waits until the cluster is where the commit wants it.
@@ -90,6 +94,11 @@ impl Stand {
             tail(self.world.hub.process.log()),
             tail(self.agent.process.log())
         )
+    }
+
+    /// The control plane, which runs as long as this stands.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// ConfigMaps of a namespace.

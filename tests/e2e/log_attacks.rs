@@ -202,7 +202,7 @@ async fn two_trees_of_one_size_are_kept_as_evidence_that_anybody_can_check() {
 }
 
 /// The log as the agent saw it last, once its word on what it did is in it: then both stand still.
-async fn the_seen_log(stand: &Stand) -> StolenLog {
+pub(crate) async fn the_seen_log(stand: &Stand) -> StolenLog {
     let store = stand.world.hub.data().join("store");
     let keys = stand.world.trust.hub_keys();
     let state = stand.agent.data().join("state.json");

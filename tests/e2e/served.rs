@@ -133,6 +133,8 @@ pub(crate) async fn serve(
         authority: Authority::load(&parts.key, &parts.ca).unwrap(),
         sealed: sealed.clone(),
         log: None,
+        agent_ca: None,
+        issuers: countersign_hub::serve::join::Issuers::default(),
         store: parts.store.clone(),
         wake: Arc::new(|| {}),
         agents_url: String::new(),

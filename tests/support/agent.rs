@@ -14,10 +14,14 @@ use crate::{
 /// How long it may take to end in order.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
+/// Names of the folders of an agent that no network reaches.
+const IMPORT: &str = "import";
+const EXPORT: &str = "export";
+
 /// How to start an agent.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The hub's URL for agents.
+    /// The hub's URL for agents; empty for an agent that no network reaches.
     pub hub: String,
     /// The cluster's name in the fleet.
     pub cluster: String,
@@ -78,8 +82,15 @@ impl Agent {
         let token = folder.path().join("token");
         std::fs::write(&token, &options.token)?;
         let mut spec = Spec::new("agent", program, folder.path()).arg("run");
+        if options.hub.is_empty() {
+            for (flag, name) in [("--import-dir", IMPORT), ("--export-dir", EXPORT)] {
+                std::fs::create_dir_all(folder.path().join(name))?;
+                spec = spec.arg(flag).arg(folder.path().join(name));
+            }
+        } else {
+            spec = spec.args(["--hub", &options.hub]);
+        }
         for (flag, value) in [
-            ("--hub", OsString::from(&options.hub)),
             ("--cluster", OsString::from(&options.cluster)),
             ("--trust", options.trust.clone()),
             ("--token-file", token.into()),
@@ -136,5 +147,17 @@ impl Agent {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Where a person puts parcels for it.
+    #[must_use]
+    pub fn imports(&self) -> PathBuf {
+        self.folder.path().join(IMPORT)
+    }
+
+    /// Where its report lies.
+    #[must_use]
+    pub fn exports(&self) -> PathBuf {
+        self.folder.path().join(EXPORT)
     }
 }

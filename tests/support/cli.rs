@@ -7,6 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use countersign_ledger::{
+    key::{FileKey, Sign as _},
+    tlog::note::{KeyKind, Vkey},
+    trust::log_name,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -124,6 +129,40 @@ impl Trust {
         }
         Cli::new().ok(args)?;
         Ok(trust)
+    }
+
+    /// Makes the next trust root of these changes, as its owner does (`countersign trust add …`, `trust sign`); the document
+    /// that the fleet began with stays where it is.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub fn next(&self, changes: &[&[&str]]) -> anyhow::Result<PathBuf> {
+        let (current, draft) = (self.document(), self.path().join("trust.next.json"));
+        let files = |args: &[&str]| {
+            let mut all: Vec<OsString> = vec!["trust".into()];
+            all.extend(args.iter().map(OsString::from));
+            all.extend(["--current".into(), current.clone().into()]);
+            all
+        };
+        for change in changes {
+            let mut args = files(change);
+            args.extend(["--draft".into(), draft.clone().into()]);
+            Cli::new().ok(args)?;
+        }
+        let mut sign = files(&["sign"]);
+        sign.extend([draft.clone().into(), "--key".into(), self.root_key().into()]);
+        Cli::new().ok(sign)?;
+        Ok(draft)
+    }
+
+    /// The log's key, as a reader of the log knows it.
+    ///
+    /// # Errors
+    /// If the hub's key can't be read.
+    pub fn log_vkey(&self, fleet: &str) -> anyhow::Result<Vkey> {
+        let pem = std::fs::read_to_string(self.hub_keys().join("log.key"))?;
+        let key = FileKey::from_pem(&pem)?;
+        Ok(Vkey::new(&log_name(fleet), KeyKind::Ed25519, key.public())?)
     }
 
     /// The folder that the command wrote.

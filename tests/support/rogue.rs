@@ -21,9 +21,10 @@ use countersign_ledger::{
     statement::{Admission, Desired, Statement},
 };
 use countersign_proto::agent::v1::{
-    Blob, BlobsRequest, Head, HeadsRequest, PutBlobsRequest, PutBlobsResponse, ReceiptsRequest,
-    ReceiptsResponse, RegisterRequest, RegisterResponse, RenewRequest, RenewResponse,
-    ReportRequest, ReportResponse, TrustRootsRequest, TrustRootsResponse,
+    Blob, BlobsRequest, EnrolRequest, EnrolResponse, Head, HeadsRequest, PutBlobsRequest,
+    PutBlobsResponse, ReceiptsRequest, ReceiptsResponse, RegisterRequest, RegisterResponse,
+    RenewRequest, RenewResponse, ReportRequest, ReportResponse, TrustRootsRequest,
+    TrustRootsResponse,
     agents_server::{Agents, AgentsServer},
 };
 use futures::{Stream, StreamExt as _, stream};
@@ -38,7 +39,7 @@ use crate::install_tls;
 
 mod log;
 
-pub use log::StolenLog;
+pub use log::{Cosigner, StolenLog};
 
 /// What it says, and what it was told.
 #[derive(Debug, Default)]
@@ -334,7 +335,11 @@ impl Agents for Service {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(request.into_inner());
-        Ok(Response::new(ReportResponse { send_full: false }))
+        Ok(Response::new(ReportResponse::default()))
+    }
+
+    async fn enrol(&self, _: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        Err(Status::unavailable("not now"))
     }
 
     async fn receipts(

@@ -93,6 +93,15 @@ impl Witness {
         &self.vkey
     }
 
+    /// Its private key, in a thief's hands.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn key(&self) -> anyhow::Result<FileKey> {
+        let pem = std::fs::read_to_string(self.data().join("witness.key"))?;
+        Ok(FileKey::from_pem(&pem)?)
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn url(&self) -> String {
@@ -104,6 +113,21 @@ impl Witness {
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
+}
+
+/// A witness policy for one log: `quorum` of these witnesses, each with the address where it is asked.
+#[must_use]
+pub fn policy(log: &Vkey, witnesses: &[(&Vkey, String)], quorum: usize) -> String {
+    let mut text = format!("log {log}\n");
+    let mut names = String::new();
+    for (n, (vkey, url)) in witnesses.iter().enumerate() {
+        text.push_str(&format!("witness w{n} {vkey} {url}\n"));
+        names.push_str(&format!(" w{n}"));
+    }
+    text.push_str(&format!(
+        "group all-of-them {quorum}{names}\nquorum all-of-them\n"
+    ));
+    text
 }
 
 /// The real omniwitness, listening on loopback alone and calling nobody.

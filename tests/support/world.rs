@@ -1,6 +1,10 @@
 //! A whole fleet in one handle: a repository, a hub, and clusters with their agents.
 
-use std::{ffi::OsStr, path::Path, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use countersign_fleet::api::{Fleet, HealthState, SyncState};
@@ -70,11 +74,43 @@ impl World {
         })
     }
 
+    /// Makes the next trust root of `changes`, puts it into the hub's store and starts the hub again, as an operator does.
+    ///
+    /// # Errors
+    /// If a command fails or the hub does not come back.
+    pub async fn succeed(&mut self, changes: &[&[&str]]) -> anyhow::Result<()> {
+        let next = self.trust.next(changes)?;
+        let (data, trust) = (self.hub.data(), self.trust.document());
+        Cli::new().ok([
+            "trust".as_ref(),
+            "publish".as_ref(),
+            next.as_os_str(),
+            "--data".as_ref(),
+            data.as_os_str(),
+            "--trust".as_ref(),
+            trust.as_os_str(),
+        ])?;
+        self.hub.restart().await
+    }
+
     /// Starts an agent that joins `cluster` under the fleet's `name` for it.
     ///
     /// # Errors
     /// If the hub gives no token or the program can't be started.
     pub async fn join(&self, name: &str, cluster: &Cluster) -> anyhow::Result<Agent> {
+        self.join_with(name, cluster, &[]).await
+    }
+
+    /// [`World::join`] with further arguments.
+    ///
+    /// # Errors
+    /// As [`World::join`].
+    pub async fn join_with(
+        &self,
+        name: &str,
+        cluster: &Cluster,
+        args: &[&str],
+    ) -> anyhow::Result<Agent> {
         let data = self.hub.data();
         let cluster_name = name.to_owned();
         // As an operator does it.
@@ -92,14 +128,15 @@ impl World {
         })
         .await??;
         let token = token.trim().to_owned();
-        Agent::start(agent::Options::new(
+        let mut options = agent::Options::new(
             self.hub.agents_url(),
             name,
             self.trust.document(),
             &token,
             cluster,
-        ))
-        .await
+        );
+        options.args = args.iter().map(OsString::from).collect();
+        Agent::start(options).await
     }
 
     /// Commits the files and pushes; returns the commit.

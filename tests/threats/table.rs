@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use countersign_tests::workspace;
 
 /// The rows, each by its section and the first name in it.
-const ROWS: [&str; 49] = [
+const ROWS: [&str; 64] = [
     "1.1 CVE-2026-45022",
     "1.1 CVE-2026-44310",
     "1.1 argo-cd#7377",
@@ -50,6 +50,21 @@ const ROWS: [&str; 49] = [
     "1.3 CVE-2023-2727",
     "1.3 CVE-2026-31892",
     "1.3 CVE-2026-4789",
+    "1.4 CVE-2026-56865",
+    "1.4 CVE-2026-56864",
+    "1.4 CVE-2022-36111",
+    "1.4 CVE-2022-36056",
+    "1.4 CVE-2026-49834",
+    "1.4 CVE-2026-23992",
+    "1.4 CVE-2026-54787",
+    "1.4 CVE-2022-29173",
+    "1.4 GHSA-3633-5h82-39pq",
+    "1.4 CVE-2026-24137",
+    "1.4 CVE-2026-39395",
+    "1.4 CVE-2024-45395",
+    "1.4 RUSTSEC-2022-0093",
+    "1.4 CVE-2026-35172",
+    "1.4 tessera#1189",
     "1.10 rights",
     "1.10 pods",
     "1.10 credentials",

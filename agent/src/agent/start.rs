@@ -2,21 +2,26 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_ledger::digest::{Digest, NotADigest};
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::{Roots, VerifiedRoot};
+use countersign_ledger::verify::Known;
 use countersign_proto::agent::v1 as proto;
+use tokio::sync::watch;
 
 use super::StartError;
 use crate::apply::client::ApiServer;
 use crate::config::Options;
+use crate::courier::Bag;
 use crate::engine::Engine;
 use crate::keys::{Folder, InCluster, KeyError, KeyStore, Keys};
 use crate::pull::roots::{self, NoRoot};
+use crate::receipt::outbox::Outbox;
 use crate::saved::{Saved, State};
-use crate::{clock, identity};
+use crate::{clock, courier, identity};
 
 /// Pauses between tries of what only time can help.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -89,7 +94,7 @@ pub(super) async fn trust(options: &Options, saved: &Saved) -> Result<Roots, Sta
             .map_err(|error: NotADigest| problem(error.to_string()))?;
         match kept.iter().find(|bytes| Digest::of(bytes) == digest) {
             Some(bytes) => VerifiedRoot::pinned(bytes, &digest, &RingVerifier).map(Roots::new),
-            None => Ok(fetched(&options.hub, &digest).await.map_err(problem)?),
+            None => Ok(fetched(options, &digest).await.map_err(problem)?),
         }
     } else {
         let bytes = std::fs::read(given).map_err(|error| problem(error.to_string()))?;
@@ -105,8 +110,12 @@ pub(super) async fn trust(options: &Options, saved: &Saved) -> Result<Roots, Sta
     Ok(roots)
 }
 
-/// From the hub; only a hub that is away is waited for.
-async fn fetched(hub: &str, digest: &Digest) -> Result<Roots, String> {
+/// From the hub or from a parcel; only what is away is waited for.
+async fn fetched(options: &Options, digest: &Digest) -> Result<Roots, String> {
+    if let Some(folder) = &options.import_dir {
+        return courier::first_root(folder, digest).await;
+    }
+    let hub = options.hub.as_deref().unwrap_or_default();
     let mut pause = PAUSE_MIN;
     loop {
         match roots::first(hub, digest).await {
@@ -127,7 +136,8 @@ pub(super) fn token(options: &Options) -> Result<Option<String>, StartError> {
         return Ok(options.token.clone());
     };
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+        // An empty one is none: the agent may join by its service account.
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty())),
         // A token is used once; the file may be gone when the agent starts again.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StartError::Token {
@@ -164,4 +174,31 @@ pub(super) async fn identify(
         tokio::time::sleep(clock::jittered(pause)).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Who writes the reports that a person carries to the hub.
+pub(super) fn bag(
+    folder: &Path,
+    options: &Options,
+    keys: &Keys,
+    identity: &proto::ClusterIdentity,
+    roots: &Roots,
+    outbox: &Arc<Outbox>,
+    known: &watch::Receiver<Known>,
+) -> Result<Bag, StartError> {
+    let csr = keys.certificate_request(roots.newest().fleet(), &options.cluster)?;
+    let key = Digest::of(&keys.receipt().0);
+    tracing::info!(key = %format!("sha256:{key}"), "reports are written for a person to carry; the hub's operator admits this key");
+    Ok(Bag {
+        folder: folder.to_owned(),
+        outbox: Arc::clone(outbox),
+        known: known.clone(),
+        registration: proto::RegisterRequest {
+            cluster: options.cluster.clone(),
+            csr: csr.into(),
+            encryption_recipient: keys.recipient(),
+            identity: Some(identity.clone()),
+            ..proto::RegisterRequest::default()
+        },
+    })
 }

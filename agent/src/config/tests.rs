@@ -22,7 +22,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let options = read(&["run", "--config", file.to_str().unwrap(), "--cluster", "b"]).unwrap();
     assert_eq!(
         (
-            options.hub.as_str(),
+            options.hub.as_deref().unwrap_or_default(),
             options.cluster.as_str(),
             options.namespace.as_str()
         ),
@@ -96,6 +96,28 @@ fn an_agent_is_a_witness_only_with_a_name_and_a_log() {
     let settings = with.witness().unwrap();
     assert_eq!(settings.folder, with.data.join("witness"));
     assert_eq!(settings.logs[0].to_string(), vkey);
+}
+
+#[test]
+fn the_hub_is_on_the_network_or_in_a_folder_never_both() {
+    let least = ["run", "--cluster", "c", "--trust", "t"];
+    let options = |more: &[&str]| read(&[&least, more].concat());
+    let hub = ["--hub", "https://a:1"];
+    let import = ["--import-dir", "in"];
+    let export = ["--export-dir", "out"];
+    let stale = |options: Options| options.stale_seconds();
+    assert_eq!(options(&hub).map(stale).unwrap(), 900);
+    assert_eq!(options(&import).map(stale).unwrap(), 30 * 24 * 3_600);
+    assert!(options(&[import, export].concat()).is_ok());
+    for wrong in [
+        &[][..],
+        &[hub, import].concat(),
+        &export,
+        &[hub, export].concat(),
+    ] {
+        let error = options(wrong).unwrap_err().to_string();
+        assert!(error.contains("--import-dir"), "{wrong:?}: {error}");
+    }
 }
 
 #[test]

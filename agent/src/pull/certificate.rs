@@ -1,4 +1,5 @@
-//! The client certificate: the first one for a join token, each later one for a signature of the receipt key.
+//! The client certificate: the first one for a join token or the service account's token, each later one for a signature of the
+//! receipt key.
 
 use std::time::Duration;
 
@@ -67,16 +68,16 @@ impl Puller {
         let request = self.keys.certificate_request(&fleet, &self.cluster)?;
         let channel = self.connect(None).await?;
         let mut client = hub::client(channel);
-        let pem = match (kept, &self.token) {
-            (None, Some(token)) => {
+        let pem = match (kept, self.credential()?) {
+            (None, Some((token, service_account_token))) => {
                 let response = client
                     .register(proto::RegisterRequest {
                         cluster: self.cluster.clone(),
-                        token: token.clone(),
+                        token,
                         csr: request.into(),
                         encryption_recipient: self.keys.recipient(),
                         identity: Some(self.identity.clone()),
-                        ..proto::RegisterRequest::default()
+                        service_account_token,
                     })
                     .await
                     .map_err(HubFault::from)?
@@ -110,6 +111,22 @@ impl Puller {
         self.renew = false;
         tracing::info!(until = certificate.until, "new client certificate");
         Ok(certificate)
+    }
+
+    /// What a first certificate is asked for with: the join token, or that of the service account, read anew each time since it
+    /// is replaced while it lies there.
+    fn credential(&self) -> Result<Option<(String, String)>, HubFault> {
+        if let Some(token) = &self.token {
+            return Ok(Some((token.clone(), String::new())));
+        }
+        let Some(file) = &self.service_account else {
+            return Ok(None);
+        };
+        let token = std::fs::read_to_string(file).map_err(|error| HubFault::ServiceAccount {
+            file: file.display().to_string(),
+            error,
+        })?;
+        Ok(Some((String::new(), token.trim().to_owned())))
     }
 }
 

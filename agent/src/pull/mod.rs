@@ -7,6 +7,7 @@
 
 mod arrive;
 mod certificate;
+mod fresh;
 pub mod hub;
 pub mod roots;
 mod store;
@@ -14,6 +15,7 @@ pub mod tls;
 pub mod wire;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,10 +41,14 @@ use hub::{Hub, HubFault};
 /// Pauses between tries. The longest is short: a hub that comes back, or a partition that ends, is noticed within it.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A hub that lets this agent in no more waits for a person.
+const PAUSE_SHUT_OUT: Duration = Duration::from_secs(30);
 /// After a refusal the same bytes come again: there is no hurry.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 /// A certificate that is due as soon as it came (clocks that differ) is used for so long all the same.
 const CERTIFICATE_LEAST: Duration = Duration::from_secs(60);
+/// What never falls due.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Why a try ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,10 @@ pub struct Puller {
     pub identity: proto::ClusterIdentity,
     /// The join token, until it was used.
     pub token: Option<String>,
+    /// The file with the token of the agent's service account, if it may join by it.
+    pub service_account: Option<PathBuf>,
+    /// Why the hub shuts this agent out, as it was told last.
+    pub warned: Option<&'static str>,
     /// Ask for a new certificate, whatever the time of the kept one.
     pub renew: bool,
     /// The trust roots.
@@ -90,6 +100,8 @@ pub struct Puller {
     pub last_commit: Option<String>,
     /// The last verified checkpoint of the log.
     pub seen: Option<Seen>,
+    /// Seconds after which a cosigned checkpoint is too old.
+    pub stale_seconds: u64,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
     /// The last verified state; none before the first, and after one that did not arrive whole.
@@ -136,6 +148,9 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
                 tracing::info!(%fault, "hub");
                 // The certificate counts no longer, whatever its time says: the receipt key gets another one.
                 puller.renew |= fault.is_unauthenticated();
+                if puller.shut_out(fault) {
+                    pause = PAUSE_SHUT_OUT;
+                }
                 // After a refusal the channel stays: the hub must hear of it.
                 puller.channel.send_replace(None);
             }
@@ -150,6 +165,26 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
 }
 
 impl Puller {
+    /// Whether only a person can change that the hub says no; it is told once for each reason. What was verified last is kept
+    /// and healed all the same.
+    fn shut_out(&mut self, fault: &HubFault) -> bool {
+        let code = fault.shut_out();
+        if let Some(code) = code
+            && self.warned != Some(code)
+        {
+            self.engine.refused(
+                code,
+                &format!("{fault}; the cluster is kept as it was verified last"),
+            );
+        }
+        if code.is_some() {
+            self.warned = code;
+        }
+        code.is_some()
+    }
+}
+
+impl Puller {
     /// One connection, from certificate to its end; it never ends well.
     async fn once(&mut self) -> Failure {
         match self.connected().await {
@@ -159,13 +194,7 @@ impl Puller {
     }
 
     async fn connected(&mut self) -> Result<std::convert::Infallible, Failure> {
-        let certificate = self.certificate().await?;
-        let due = match certificate.due_in(clock::unix()) {
-            Duration::ZERO => CERTIFICATE_LEAST,
-            due => due,
-        };
-        let key = self.keys.receipt_pem();
-        let channel = self.connect(Some((&certificate.pem, &key))).await?;
+        let (channel, due) = self.proven_channel().await?;
         let mut client = hub::client(channel.clone());
         self.follow_roots(&mut client).await?;
         self.believe();
@@ -183,14 +212,21 @@ impl Puller {
             .map_err(HubFault::from)?
             .into_inner();
         self.channel.send_replace(Some(channel));
+        self.warned = None;
         self.engine.metrics.connected.set(1);
         tracing::info!("following heads");
         let mut batches = Batches::new(self.known());
+        let mut freshness = fresh::Freshness::default();
         let due = tokio::time::sleep(due);
         tokio::pin!(due);
         loop {
+            let known = self.known();
             let head = tokio::select! {
                 () = &mut due => return Err(Failure::CertificateDue),
+                stale = freshness.lost(&known) => {
+                    self.engine.refused_by(&stale);
+                    continue;
+                }
                 head = heads.message() => head.map_err(HubFault::from)?.ok_or(HubFault::Ended)?,
             };
             let head = wire::head(head);
@@ -218,9 +254,25 @@ impl Puller {
         }
     }
 
+    /// A channel on which this cluster has proven itself, and how long until it must anew.
+    async fn proven_channel(&mut self) -> Result<(Channel, Duration), Failure> {
+        if self.hub.is_by_files() {
+            return Ok((self.connect(None).await?, FOR_EVER));
+        }
+        let certificate = self.certificate().await?;
+        let due = match certificate.due_in(clock::unix()) {
+            Duration::ZERO => CERTIFICATE_LEAST,
+            due => due,
+        };
+        let key = self.keys.receipt_pem();
+        let channel = self.connect(Some((&certificate.pem, &key))).await?;
+        Ok((channel, due))
+    }
+
     fn known(&self) -> Known {
         Known {
             seen: self.seen.clone(),
+            stale_seconds: self.stale_seconds,
             ..Known::new(&self.cluster, self.roots.clone(), self.last)
         }
     }

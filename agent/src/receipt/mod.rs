@@ -1,7 +1,8 @@
 //! What the cluster answers: receipts and drift records, signed by its own key, into the log.
 //!
 //! This file is pure: what happened becomes a statement. [`inbox`] gathers and folds what happens, [`record`] signs it,
-//! [`queue`] keeps it on disk until it is proven to be in the log, [`send`] brings it there.
+//! [`queue`] keeps it on disk until it is proven to be in the log, [`send`] brings it there, once [`enrol`] has seen the key that
+//! signs it in the log.
 //!
 //! ```text
 //! sync, heal, delete, refusals ─► inbox ─► record: sign, append ─► queue ─► send ─► the hub's log
@@ -11,6 +12,7 @@
 //!
 //! No value of any object stands in a statement or a blob: objects are named, fields by their paths, failures by their codes.
 
+pub mod enrol;
 pub mod inbox;
 pub mod outbox;
 pub mod queue;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{Envelope, Limits};
-use countersign_ledger::key::{PublicKey, RingVerifier};
+use countersign_ledger::key::{PublicKey, RingVerifier, SignFault};
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::statement::Statement;
 use countersign_ledger::tlog::merkle;
@@ -20,10 +20,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::enrol::{self, EnrolRefused, Own};
 use super::outbox::Outbox;
 use super::queue::Waiting;
 use crate::clock;
 use crate::engine::Engine;
+use crate::keys::Keys;
 use crate::pull::{hub, wire};
 
 /// Bytes of one request, about; the wire takes twice that.
@@ -37,6 +39,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After a refusal the same comes again.
 const PAUSE_REFUSED: Duration = Duration::from_secs(60);
+/// Asked so often to enrol: for the payload, with it, and once more if the hub would say something else by then.
+const ENROL_TRIES: usize = 3;
 /// Asked so often for a checkpoint of one size from two places: the log grows between the calls.
 const LINK_TRIES: usize = 3;
 
@@ -47,7 +51,9 @@ pub struct Sender {
     /// To count, and to tell refusals.
     pub engine: Arc<Engine>,
     /// The receipt key.
-    pub key: PublicKey,
+    pub keys: Arc<Keys>,
+    /// What the agent sees of its cluster.
+    pub identity: proto::ClusterIdentity,
     /// What the agent believes.
     pub known: watch::Receiver<Known>,
     /// The channel to the hub, while there is one.
@@ -67,6 +73,12 @@ enum Failure {
     Fault(#[from] hub::HubFault),
     #[error("{code}: {0}", code = .0.code())]
     Refused(#[from] Refusal),
+    /// What the hub offered as enrolment, or showed of it, is none of ours.
+    #[error("{code}: {0}", code = .0.code())]
+    Enrolment(#[from] EnrolRefused),
+    /// The receipt key did not sign.
+    #[error(transparent)]
+    Sign(#[from] SignFault),
     /// The hub says that this does not belong into the chain.
     #[error("{code}: {text}")]
     Chain { code: &'static str, text: String },
@@ -80,6 +92,7 @@ enum Failure {
 pub async fn run(sender: Sender, stop: CancellationToken) {
     let mut channel = sender.channel.clone();
     let mut linked = None;
+    let mut enrolled = false;
     loop {
         let open = channel.borrow_and_update().clone();
         let Some(open) = open else {
@@ -95,6 +108,9 @@ pub async fn run(sender: Sender, stop: CancellationToken) {
         let mut asked = false;
         loop {
             let round = async {
+                if !enrolled {
+                    enrolled = sender.enrol(&mut client).await?;
+                }
                 if asked && sender.outbox.queue().is_empty() {
                     sender.outbox.added().await;
                 }
@@ -113,7 +129,11 @@ pub async fn run(sender: Sender, stop: CancellationToken) {
                     (asked, pause) = (true, PAUSE_MIN);
                     continue;
                 }
-                Err(failure) => sender.failed(&failure, &mut pause),
+                Err(failure) => {
+                    // The hub's log may be another one than that which showed it: it is asked again.
+                    enrolled &= !failure.is_unenrolled();
+                    sender.failed(&failure, &mut pause)
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -124,6 +144,13 @@ pub async fn run(sender: Sender, stop: CancellationToken) {
                 () = tokio::time::sleep(clock::jittered(wait)) => {}
             }
         }
+    }
+}
+
+impl Failure {
+    /// The hub does not find the receipt key in its log.
+    fn is_unenrolled(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.reason() == Some("RECEIPT_UNENROLLED"))
     }
 }
 
@@ -142,6 +169,11 @@ impl Sender {
                 self.engine.refused_once(code, text, text);
                 PAUSE_REFUSED
             }
+            Failure::Enrolment(refused) => {
+                let text = refused.to_string();
+                self.engine.refused_once(refused.code(), &text, &text);
+                PAUSE_REFUSED
+            }
             Failure::Fault(hub::HubFault::Status {
                 code: tonic::Code::Unimplemented,
                 ..
@@ -153,7 +185,7 @@ impl Sender {
                 tracing::info!(%failure, "receipts wait");
                 wait
             }
-            Failure::Disk(_) => {
+            Failure::Disk(_) | Failure::Sign(_) => {
                 tracing::error!(%failure, "receipts");
                 wait
             }
@@ -167,6 +199,63 @@ impl Sender {
         if let Err(error) = self.engine.saved.keep_evidence(&bytes) {
             tracing::error!(%error, "the evidence of a fork can't be kept");
         }
+    }
+
+    /// Sees to it that the receipt key stands in the log; whether it does. Not where the fleet enrols nobody.
+    async fn enrol(&self, client: &mut hub::Client) -> Result<bool, Failure> {
+        let known = self.known.borrow().clone();
+        let own = Own {
+            fleet: known.roots.newest().fleet().to_owned(),
+            cluster: known.cluster.clone(),
+            uid: self.identity.uid.clone(),
+            ca_fingerprint: <[u8; 32]>::try_from(self.identity.ca_fingerprint.as_ref())
+                .map(Digest::from_bytes)
+                .map_err(|_| EnrolRefused::Mismatch("CA"))?,
+            receipt_key: self.keys.receipt(),
+            recipient: self.keys.recipient(),
+        };
+        let seen = self.outbox.seen().or_else(|| known.seen.clone());
+        let mut request = proto::EnrolRequest {
+            tree_size: seen.as_ref().map_or(0, |seen| seen.size),
+            ..proto::EnrolRequest::default()
+        };
+        for _ in 0..ENROL_TRIES {
+            let asked = tokio::time::timeout(CALL_MAX, client.enrol(request.clone())).await;
+            let answer = match asked.map_err(|_| late()).and_then(|answer| answer) {
+                Ok(answer) => answer.into_inner(),
+                // A hub from before, or one of a fleet that enrols nobody.
+                Err(status) if status.code() == tonic::Code::Unimplemented => return Ok(true),
+                Err(status) => return Err(hub::HubFault::from(status).into()),
+            };
+            let Some(entry) = answer.entry else {
+                enrol::offered(&answer.payload, &own)?;
+                let signature = self.keys.sign_payload(&answer.payload)?;
+                request.payload = answer.payload;
+                request.signature = Bytes::copy_from_slice(&signature);
+                continue;
+            };
+            let checkpoint = checked(&known, seen, &answer.checkpoint, &answer.consistency)?;
+            let (Some(checkpoint), Some(proof)) = (checkpoint, entry.proof) else {
+                return Err(Failure::Uncovered);
+            };
+            let said = enrol::stands(
+                &entry.envelope,
+                proof.index,
+                &wire::hashes(&proof.hashes).unwrap_or_default(),
+                &checkpoint,
+                &own,
+                known.roots.newest(),
+                &RingVerifier,
+            )?;
+            self.outbox.saw(checkpoint.seen().clone());
+            tracing::info!(
+                index = proof.index,
+                number = said.number,
+                "the receipt key stands in the log"
+            );
+            return Ok(true);
+        }
+        Err(Failure::Uncovered)
     }
 
     /// One request with what waits, up to its proof.
@@ -187,7 +276,7 @@ impl Sender {
             .map(|waiting| waiting.item.envelope.clone())
             .collect();
         let response = ask(client, envelopes, seen.as_ref()).await?;
-        let checkpoint = checked(&known, seen, &response)?;
+        let checkpoint = checked(&known, seen, &response.checkpoint, &response.consistency)?;
         if let Some(checkpoint) = &checkpoint {
             self.link(client, &known, checkpoint, linked).await?;
             self.outbox.saw(checkpoint.seen().clone());
@@ -285,7 +374,8 @@ impl Sender {
     /// The `seq` and digest of an envelope that this agent signed.
     fn own(&self, known: &Known, bytes: &[u8]) -> Option<(u64, Digest)> {
         let envelope = Envelope::parse(bytes, &Limits::entry()).ok()?;
-        if envelope.signed_by([&self.key], &RingVerifier).is_empty() {
+        let key: PublicKey = self.keys.receipt();
+        if envelope.signed_by([&key], &RingVerifier).is_empty() {
             return None;
         }
         let (fleet, cluster, seq) = match Statement::parse(envelope.payload()).ok()? {
@@ -314,7 +404,8 @@ impl Sender {
         let mut here = checkpoint.seen().clone();
         for _ in 0..LINK_TRIES {
             let there = ask(client, Vec::new(), Some(heads)).await?;
-            let Some(there) = checked(known, Some(heads.clone()), &there)? else {
+            let (note, consistency) = (&there.checkpoint, &there.consistency);
+            let Some(there) = checked(known, Some(heads.clone()), note, consistency)? else {
                 return Ok(());
             };
             if there.size() == here.size {
@@ -323,7 +414,8 @@ impl Sender {
                 return Ok(());
             }
             let response = ask(client, Vec::new(), Some(&here)).await?;
-            let Some(newer) = checked(known, Some(here.clone()), &response)? else {
+            let (note, consistency) = (&response.checkpoint, &response.consistency);
+            let Some(newer) = checked(known, Some(here.clone()), note, consistency)? else {
                 return Ok(());
             };
             here = newer.seen().clone();
@@ -351,9 +443,10 @@ fn same(known: &Known, here: &Seen, there: &VerifiedCheckpoint) -> Result<(), Re
 fn checked(
     known: &Known,
     seen: Option<Seen>,
-    response: &proto::ReceiptsResponse,
+    note: &[u8],
+    consistency: &[Bytes],
 ) -> Result<Option<VerifiedCheckpoint>, Refusal> {
-    if response.checkpoint.is_empty() {
+    if note.is_empty() {
         return Ok(None);
     }
     let known = Known {
@@ -361,8 +454,7 @@ fn checked(
         ..known.clone()
     };
     // One that is no hash leaves no proof: a wrong one and none are refused alike.
-    let consistency = wire::hashes(&response.consistency).unwrap_or_default();
-    let note = &response.checkpoint;
+    let consistency = wire::hashes(consistency).unwrap_or_default();
     verify::checkpoint(&known, note, &consistency, now(), &RingVerifier).map(Some)
 }
 

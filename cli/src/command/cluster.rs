@@ -1,11 +1,12 @@
-//! `countersign cluster add`: a single-use token for an agent, and the command that uses it.
+//! `countersign cluster add`: a single-use token for an agent, and the command that uses it. `countersign cluster revoke`: an agent
+//! speaks no more.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use countersign_fleet::api::{JoinToken, JoinTokenRequest};
+use countersign_fleet::api::{JoinToken, JoinTokenRequest, Revocation, RevokeRequest};
 
 use super::wait;
 use crate::args::HubArgs;
@@ -19,6 +20,7 @@ use crate::output::safe;
 Examples:
   countersign cluster add metal-fra
   countersign cluster add metal-fra --replace --join-token-file -
+  countersign cluster revoke metal-fra --reason \"its node was stolen\"
 
 {CODES}"))]
 pub struct ClusterArgs {
@@ -48,22 +50,81 @@ The token serves one agent, within fifteen minutes.")]
         #[command(flatten)]
         hub: HubArgs,
     },
+    /// Take an agent's word away: at once, and in the log.
+    #[command(after_help = "\
+Examples:
+  countersign cluster revoke metal-fra --reason \"its node was stolen\"
+
+The agent's streams end, its certificate counts no more and is not renewed, and it says so where it runs. What the cluster
+runs goes on, and is healed. A new agent, with a new key, joins by `countersign cluster add NAME --replace`.")]
+    Revoke {
+        /// The cluster's name, as in the trust root.
+        name: String,
+        /// Why; it stands in the log.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        hub: HubArgs,
+    },
 }
 
 /// Runs it.
 pub fn run(args: &ClusterArgs) -> Result<(), Failure> {
-    let What::Add {
-        name,
-        replace,
-        join_token_file,
-        hub,
-    } = &args.what;
+    match &args.what {
+        What::Add {
+            name,
+            replace,
+            join_token_file,
+            hub,
+        } => add(name, *replace, join_token_file.as_deref(), hub),
+        What::Revoke { name, reason, hub } => revoke(name, reason, hub),
+    }
+}
+
+fn revoke(name: &str, reason: &str, hub: &HubArgs) -> Result<(), Failure> {
     let name = part("cluster", name)?;
-    let file = join_token_file
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("{name}.join-token")));
+    let path = format!("/api/v1/clusters/{name}/revoke");
+    let request = RevokeRequest {
+        reason: reason.to_owned(),
+    };
+    let done: Revocation = wait(Hub::from_args(hub)?.post(&path, &request))?;
+    print!("{}", revoked(&done));
+    Ok(())
+}
+
+/// What the person is told. Pure.
+fn revoked(done: &Revocation) -> String {
+    let at = match (done.index, &done.pending) {
+        (Some(index), _) => format!("The log says so at entry {index}."),
+        (None, Some(why)) => format!(
+            "The log does not say so yet ({}); ask again, or the hub says it at its next start.",
+            safe(why)
+        ),
+        (None, None) => "This fleet has no log that could say so.".to_owned(),
+    };
+    format!(
+        "The agent of {cluster} (key {key}) speaks no more since {since}: {reason}\n{at}\n\
+         What the cluster runs goes on. A new agent joins by `countersign cluster add {cluster} --replace`.\n",
+        cluster = safe(&done.cluster),
+        key = safe(done.key.get(..16).unwrap_or(&done.key)),
+        since = done.since,
+        reason = safe(&done.reason),
+    )
+}
+
+fn add(
+    name: &str,
+    replace: bool,
+    join_token_file: Option<&Path>,
+    hub: &HubArgs,
+) -> Result<(), Failure> {
+    let name = part("cluster", name)?;
+    let file = join_token_file.map_or_else(
+        || PathBuf::from(format!("{name}.join-token")),
+        Path::to_owned,
+    );
     let path = format!("/api/v1/clusters/{name}/join-token");
-    let request = JoinTokenRequest { replace: *replace };
+    let request = JoinTokenRequest { replace };
     let token: JoinToken = wait(Hub::from_args(hub)?.post(&path, &request))?;
     if file.as_os_str() == "-" {
         println!("{}", token.token);
@@ -136,6 +197,28 @@ mod tests {
         ));
         assert!(text.contains("--trust sha256:abc --token-file metal-fra.join-token"));
         assert!(!text.contains("cst_secret"));
+    }
+
+    #[test]
+    fn whoever_revokes_is_told_since_when_and_where_the_log_says_so() {
+        let done = Revocation {
+            cluster: "metal-fra".into(),
+            key: "ab".repeat(32),
+            reason: "stolen\u{1b}[2J".into(),
+            by: "uid 0".into(),
+            since: jiff::Timestamp::UNIX_EPOCH,
+            index: Some(7),
+            pending: None,
+        };
+        let text = revoked(&done);
+        assert!(text.contains("entry 7") && text.contains("cluster add metal-fra --replace"));
+        assert!(!text.contains('\u{1b}'));
+        let pending = Revocation {
+            index: None,
+            pending: Some("busy".into()),
+            ..done
+        };
+        assert!(revoked(&pending).contains("does not say so yet (busy)"));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub enum Connection {
     Connected,
     /// An agent is registered and is not connected; what it runs goes on.
     Away,
+    /// The agent that was registered was revoked; what it runs goes on.
+    Revoked,
 }
 
 /// `GET /api/v1/clusters/{cluster}`.

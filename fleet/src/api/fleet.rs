@@ -31,6 +31,21 @@ pub struct Fleet {
     pub permits_needed: Vec<PermitNeeded>,
     /// What a person should look at that belongs to no single cluster.
     pub alarms: Vec<Alarm>,
+    /// How far the signed log got; absent if the trust root lists none.
+    #[serde(default)]
+    pub log: Option<LogProgress>,
+}
+
+/// The signed log: what is in it, and what of that is published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogProgress {
+    /// Entries in it: durable, under a signed checkpoint.
+    pub size: u64,
+    /// Entries of the published checkpoint, which the witnesses cosigned where there are any.
+    pub published: u64,
+    /// Why publishing waits, for people; empty if it does not. Clusters from level witnessed on then get no newer state.
+    pub waits: String,
 }
 
 /// The trust root that is in use.

@@ -16,9 +16,12 @@ mod state;
 pub use app::{App, AppOnCluster, AppSummary, AppWants, Kept};
 pub use cluster::{Alarm, Cluster, ClusterSummary, Connection, RefusalCount, Registered};
 pub use drift::{Drift, DriftKind, Drifts};
-pub use fleet::{Commit, Fleet, Mistake, PermitNeeded, Source, SourceState, TrustRootInUse};
+pub use fleet::{
+    Commit, Fleet, LogProgress, Mistake, PermitNeeded, Source, SourceState, TrustRootInUse,
+};
 pub use object::{Object, ObjectName, Objects};
 pub use request::{
-    JoinToken, JoinTokenRequest, Permit, PermitKind, PermitRequest, Permits, Problem, SyncStarted,
+    JoinToken, JoinTokenRequest, ParcelRequest, Permit, PermitKind, PermitRequest, Permits,
+    Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
 };
 pub use state::{HealthState, SyncState};

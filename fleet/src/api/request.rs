@@ -49,6 +49,68 @@ impl std::fmt::Debug for JoinToken {
     }
 }
 
+/// Body of `POST /api/v1/clusters/{cluster}/parcel`: where the cluster's agent stands, as far as a person knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ParcelRequest {
+    /// Its last generation; 0 for the whole chain.
+    pub from_generation: u64,
+    /// Sizes of the log that it may have seen last, the likeliest first.
+    pub tree_sizes: Vec<u64>,
+    /// Proofs are wanted for its receipts from this `seq` on; at most the newest 4,096 are proven.
+    pub from_seq: u64,
+}
+
+/// Answer to `POST /api/v1/clusters/{cluster}/report`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportTaken {
+    /// The cluster.
+    pub cluster: String,
+    /// SHA-256 of its receipt key, hex.
+    pub key: String,
+    /// Its agent was registered now.
+    pub registered: bool,
+    /// Receipts and drift records in the report.
+    pub receipts: u64,
+    /// The `seq` that comes next: all before it are in the log.
+    pub next_seq: u64,
+    /// Why one was not taken; empty if all were.
+    pub refused_code: String,
+    /// The same for a person.
+    pub refused: String,
+}
+
+/// Body of `POST /api/v1/clusters/{cluster}/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// Why; at least one word. It stands in the log.
+    pub reason: String,
+}
+
+/// A cluster's agent speaks no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocation {
+    /// The cluster.
+    pub cluster: String,
+    /// SHA-256 of the receipt key, hex.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+    /// Who asked, as far as the hub can tell ("uid 1000", "token").
+    pub by: String,
+    /// Since when, by the hub's clock.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// Place of the entry in the log; none in a fleet without a log, or while it is pending.
+    pub index: Option<u64>,
+    /// Why the log does not say so yet; the hub says it at its next start at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
+}
+
 /// What a person allows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "kind", deny_unknown_fields)]

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::config::{ConfigMistake, Options};
 use crate::pipeline::sops::SopsKey;
+use crate::serve::join::Issuers;
 use crate::store::{Bucket, Location};
 use crate::track::limits::FetchLimits;
 use crate::track::refname::RefName;
@@ -39,6 +40,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Names in the hub's certificate.
     pub listen_names: Vec<String>,
+    /// Which clusters may join by their service account.
+    pub issuers: Issuers,
     /// For operators; loopback.
     pub operator_listen: SocketAddr,
     /// The renderer.
@@ -207,6 +210,10 @@ impl Config {
             ],
             here,
         );
+        let issuers = options
+            .join_issuers
+            .and_then(|path| m.check("join-issuers", Issuers::read(&here.join(path))))
+            .unwrap_or_default();
         let trust = m.trust(options.trust, &data, here);
         let log_json = match options.log_format.as_deref() {
             None | Some("text") => false,
@@ -249,6 +256,7 @@ impl Config {
                 .map(|name| name.trim().to_owned())
                 .filter(|name| !name.is_empty())
                 .collect(),
+            issuers,
             operator_listen,
             render,
             access,

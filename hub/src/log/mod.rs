@@ -16,6 +16,7 @@
 //! the claim.
 
 pub(crate) mod chain;
+pub(crate) mod enrolments;
 pub mod entries;
 pub mod error;
 pub mod limits;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_fleet::api::LogProgress;
 use countersign_ledger::Digest;
 use countersign_ledger::tlog::Policy;
 use countersign_ledger::tlog::note::Vkey;
@@ -286,6 +288,19 @@ impl Log {
     #[must_use]
     pub fn waits(&self) -> Option<String> {
         self.waits.borrow().clone()
+    }
+
+    /// How far it got, for people.
+    #[must_use]
+    pub fn progress(&self) -> LogProgress {
+        let size = |signed: &watch::Receiver<Option<Arc<Signed>>>| {
+            signed.borrow().as_ref().map_or(0, |signed| signed.size)
+        };
+        LogProgress {
+            size: size(&self.claimed),
+            published: size(&self.published),
+            waits: self.waits().unwrap_or_default(),
+        }
     }
 
     /// The log's key.

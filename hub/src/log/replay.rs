@@ -10,6 +10,8 @@
 use bytes::Bytes;
 use countersign_ledger::claim::Claim;
 use countersign_ledger::digest::leaf_hash;
+use countersign_ledger::dsse::{Envelope, Limits};
+use countersign_ledger::statement::Statement;
 use countersign_ledger::tlog::Frontier;
 use countersign_ledger::tlog::note::Vkey;
 use countersign_ledger::{Digest, bundle};
@@ -18,6 +20,7 @@ use super::chain::{Chain, GrowError, grow};
 use super::error::{LogOpenError, RecordError};
 use super::signed;
 use super::signed::Signed;
+use super::{enrolments, receipts};
 use crate::store::index::{Filed, FiledClaim, Index};
 use crate::store::{Store, staging_path};
 
@@ -27,12 +30,24 @@ pub(crate) trait Replay: Send {
     fn take(&mut self, number: u64, entries: &[Bytes]) -> Result<Vec<Filed>, RecordError>;
 }
 
-/// Takes any entries.
+/// Takes any entries; what clusters said and which keys they say it with is filed.
 pub(crate) struct Anything;
 
 impl Replay for Anything {
     fn take(&mut self, _: u64, entries: &[Bytes]) -> Result<Vec<Filed>, RecordError> {
-        Ok(vec![Filed::Other; entries.len()])
+        Ok(entries.iter().map(|entry| filed(entry)).collect())
+    }
+}
+
+fn filed(entry: &[u8]) -> Filed {
+    let Ok(envelope) = Envelope::parse(entry, &Limits::entry()) else {
+        return Filed::Other;
+    };
+    match Statement::parse(envelope.payload()) {
+        Ok(Statement::Enrolment(said)) => enrolments::enrolled(&said, envelope.leaf_hash()),
+        Ok(Statement::Revocation(said)) => enrolments::revoked(&said, envelope.leaf_hash()),
+        Ok(statement) => receipts::filed(&envelope, &statement),
+        Err(_) => Filed::Other,
     }
 }
 

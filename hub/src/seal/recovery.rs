@@ -19,7 +19,7 @@ use countersign_ledger::statement::{Desired, Statement};
 use countersign_ledger::trust::Roots;
 use countersign_ledger::{Digest, Refusal};
 
-use crate::log::{EntryProblem, RecordError, outside, receipts};
+use crate::log::{EntryProblem, RecordError, enrolments, outside, receipts};
 use crate::store::index::Filed;
 
 /// The newest sealed state of one cluster.
@@ -120,10 +120,15 @@ impl Record {
             statement @ (Statement::Receipt(_) | Statement::Drift(_)) => {
                 return Ok(receipts::filed(&envelope, &statement));
             }
+            Statement::Enrolment(said) => {
+                return Ok(enrolments::enrolled(&said, envelope.leaf_hash()));
+            }
+            Statement::Revocation(said) => {
+                return Ok(enrolments::revoked(&said, envelope.leaf_hash()));
+            }
             statement @ (Statement::Override(_)
             | Statement::Infrastructure(_)
             | Statement::Reproduction(_)) => return Ok(outside::filed(&envelope, &statement)),
-            Statement::Enrolment(_) | Statement::Revocation(_) => return Ok(Filed::Other),
         };
         let root = roots
             .at(desired.trust_root)

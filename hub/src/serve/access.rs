@@ -65,6 +65,12 @@ pub enum Endpoint {
     Sync,
     /// A new join token.
     JoinToken,
+    /// A cluster's newest state as a file.
+    Parcel,
+    /// A file with what a cluster's agent says.
+    ReportFile,
+    /// An agent speaks no more.
+    Revoke,
     /// The permits that were given.
     Permits,
     /// A new permit.
@@ -155,6 +161,7 @@ pub const TABLE: &[Rule] = &[
     grpc("/countersign.agent.v1.Agents/Heads", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Blobs", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Report", Role::Agent),
+    grpc("/countersign.agent.v1.Agents/Enrol", Role::Agent),
     grpc("/countersign.agent.v1.Agents/Receipts", Role::Agent),
     grpc("/countersign.agent.v1.Agents/PutBlobs", Role::Agent),
     grpc("/grpc.health.v1.Health/Check", Role::Anyone),
@@ -175,6 +182,21 @@ pub const TABLE: &[Rule] = &[
         "POST",
         "/api/v1/clusters/{cluster}/join-token",
         Endpoint::JoinToken,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/parcel",
+        Endpoint::Parcel,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/report",
+        Endpoint::ReportFile,
+    ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/revoke",
+        Endpoint::Revoke,
     ),
     operators("GET", "/api/v1/apps", Endpoint::Apps),
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),
@@ -230,6 +252,8 @@ pub enum Caller {
     Anonymous,
     /// Holds a certificate for that cluster, valid now, of the key that is registered for it.
     Agent(std::sync::Arc<super::identity::Peer>),
+    /// Holds a certificate whose key was revoked.
+    Revoked,
     /// Came in by the socket or bears the token; the text says which.
     Operator(std::sync::Arc<str>),
 }
@@ -240,12 +264,12 @@ impl Caller {
         match (role, self) {
             (
                 Role::Anyone | Role::OwnProof,
-                Self::Anonymous | Self::Agent(_) | Self::Operator(_),
+                Self::Anonymous | Self::Agent(_) | Self::Revoked | Self::Operator(_),
             )
             | (Role::Agent, Self::Agent(_))
             | (Role::Operator, Self::Operator(_)) => true,
-            (Role::Agent, Self::Anonymous | Self::Operator(_))
-            | (Role::Operator, Self::Anonymous | Self::Agent(_)) => false,
+            (Role::Agent, Self::Anonymous | Self::Revoked | Self::Operator(_))
+            | (Role::Operator, Self::Anonymous | Self::Agent(_) | Self::Revoked) => false,
         }
     }
 }

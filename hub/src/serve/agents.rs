@@ -19,7 +19,7 @@ use super::heads::{Ended, Follower, Position, Taken};
 use super::identity::Peer;
 use super::refuse::refuse;
 use super::state::{Cluster, State};
-use super::{blobs, receipts, register, renew, wire as read};
+use super::{blobs, enrol, receipts, register, renew, revoke, wire as read};
 
 /// The service over a state.
 pub struct Service {
@@ -168,9 +168,25 @@ impl Agents for Service {
         if reply.newly_gone {
             self.state.tell_gone();
         }
+        let warnings = cluster
+            .warnings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .list();
         Ok(Response::new(wire::ReportResponse {
             send_full: reply.send_full,
+            warnings: warnings.into_iter().map(read::warning).collect(),
         }))
+    }
+
+    async fn enrol(
+        &self,
+        request: Request<wire::EnrolRequest>,
+    ) -> Result<Response<wire::EnrolResponse>, Status> {
+        let (peer, cluster) = self.caller(&request)?;
+        enrol::enrol(self.state.clone(), peer, cluster, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn receipts(
@@ -241,6 +257,9 @@ impl HeadStream {
                 }
                 () = &mut self.expires => return Err(must_renew()),
                 changed = self.access.changed() => {
+                    if self.state.registry.revoked(&self.peer.key).is_some() {
+                        return Err(revoke::revoked());
+                    }
                     if changed.is_err() || !self.state.admits(&self.peer) {
                         return Err(must_renew());
                     }

@@ -60,7 +60,7 @@ pub(crate) fn send(
 }
 
 /// Reads one blob; what the store holds is believed only if it hashes to its name.
-async fn read(state: &State, name: Digest) -> Result<wire::Blob, Status> {
+pub(crate) async fn read(state: &State, name: Digest) -> Result<wire::Blob, Status> {
     let content: Bytes = state
         .sealed
         .blob(&name)

@@ -39,10 +39,13 @@ pub(crate) async fn admit(
     if !caller.may(row.role) {
         metrics.request(row.path, "denied");
         return Ok(if grpc {
-            grpc_refusal(
-                tonic::Code::Unauthenticated,
-                "this call needs a client certificate of this hub",
-            )
+            match caller {
+                Caller::Revoked => super::revoke::revoked().into_http(),
+                Caller::Anonymous | Caller::Agent(_) | Caller::Operator(_) => grpc_refusal(
+                    tonic::Code::Unauthenticated,
+                    "this call needs a client certificate of this hub",
+                ),
+            }
         } else {
             unauthorized(row.role)
         });

@@ -108,6 +108,11 @@ impl Head {
         &self.digest
     }
 
+    /// Digests of all blobs that its manifest names, sorted.
+    pub fn names(&self) -> &[Digest] {
+        &self.names
+    }
+
     /// Digest of its manifest.
     pub fn manifest(&self) -> &Digest {
         &self.manifest

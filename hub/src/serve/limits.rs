@@ -114,3 +114,9 @@ impl Default for Patience {
         }
     }
 }
+
+/// Sizes of the log that a parcel leads on from: an agent has seen one with states and one with receipts, and a person may
+/// name a few files.
+pub const PARCEL_WAYS_MAX: usize = 64;
+/// Receipts whose places one parcel proves: with the longest proofs 8 MiB.
+pub const PARCEL_RECEIPTS_MAX: u64 = 4_096;

@@ -169,7 +169,8 @@ impl Listener {
         };
         match identity::peer(&self.state.fleet, leaf) {
             Ok(peer) => {
-                if !self.state.admits(&peer) {
+                let revoked = self.state.registry.revoked(&peer.key).is_some();
+                if !revoked && !self.state.admits(&peer) {
                     // Another replica may have registered it since.
                     if let Err(error) = self.state.registry.refresh().await {
                         tracing::warn!(%error, "registrations not read again");
@@ -243,11 +244,17 @@ impl Listener {
         open.dec();
     }
 
-    /// A certificate that has run out, or whose key was replaced, proves nothing.
+    /// A certificate that has run out, or whose key was replaced, proves nothing; one whose key was revoked is told so.
     fn judged(&self, caller: Caller) -> Caller {
         match caller {
+            Caller::Agent(peer) if self.state.registry.revoked(&peer.key).is_some() => {
+                Caller::Revoked
+            }
             Caller::Agent(peer) if !self.state.admits(&peer) => Caller::Anonymous,
-            caller @ (Caller::Agent(_) | Caller::Anonymous | Caller::Operator(_)) => caller,
+            caller @ (Caller::Agent(_)
+            | Caller::Revoked
+            | Caller::Anonymous
+            | Caller::Operator(_)) => caller,
         }
     }
 

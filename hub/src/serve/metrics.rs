@@ -56,6 +56,8 @@ pub struct Metrics {
     pub registrations: Family<OutcomeLabels, Counter>,
     /// Requests to renew, by outcome.
     pub renewals: Family<OutcomeLabels, Counter>,
+    /// Requests to enrol, by outcome.
+    pub enrolments: Family<OutcomeLabels, Counter>,
     /// Reports taken in.
     pub reports: Counter,
     /// Drifts reported.
@@ -127,6 +129,11 @@ impl Metrics {
             self.renewals.clone(),
         );
         registry.register(
+            "enrolments",
+            "Requests to enrol a receipt key, by outcome",
+            self.enrolments.clone(),
+        );
+        registry.register(
             "reports",
             "Reports of agents taken in",
             self.reports.clone(),
@@ -163,6 +170,12 @@ impl Metrics {
 
     pub(crate) fn renewal(&self, outcome: &'static str) {
         self.renewals
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
+    }
+
+    pub(crate) fn enrolment(&self, outcome: &'static str) {
+        self.enrolments
             .get_or_create(&OutcomeLabels { outcome })
             .inc();
     }

@@ -6,7 +6,7 @@
 //!
 //! | pure | acts |
 //! |---|---|
-//! | [`access`] [`identity`] [`csr`] [`reports`] [`wire`] [`views`] [`openapi`] [`alarms`] | [`listener`] [`tls`] [`agents`] [`operators`] [`public`] [`records`] |
+//! | [`access`] [`identity`] [`csr`] [`reports`] [`wire`] [`views`] [`openapi`] [`alarms`] [`join::jwt`] | [`enrol`] [`listener`] [`tls`] [`agents`] [`operators`] [`public`] [`records`] |
 //!
 //! Two listeners: TLS for agents ([`Options::agents`]), reachable from clusters; a Unix socket and loopback for operators,
 //! nothing else, until sign-in exists.
@@ -17,12 +17,15 @@ pub mod alarms;
 pub mod authority;
 mod blobs;
 pub mod clock;
+pub mod courier;
 pub mod csr;
+pub mod enrol;
 mod entries;
 mod guard;
 pub mod heads;
 mod health;
 pub mod identity;
+pub mod join;
 pub mod limits;
 mod listener;
 pub mod local;
@@ -39,6 +42,7 @@ mod register;
 pub mod registry;
 pub mod renew;
 pub mod reports;
+mod revoke;
 pub mod state;
 pub mod tls;
 pub mod tokens;

@@ -1,8 +1,8 @@
 //! The OpenAPI 3.1 document of the operators' API, made from the access table and the types themselves.
 
 use countersign_fleet::api::{
-    App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, Permit,
-    PermitRequest, Permits, Problem, SyncStarted,
+    App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, ParcelRequest,
+    Permit, PermitRequest, Permits, Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -145,6 +145,34 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             body: Some(of::<JoinTokenRequest>(schemas)),
             status: "201",
             answer: of::<JoinToken>(schemas),
+        }),
+        Endpoint::Parcel => Some(Operation {
+            id: "parcel",
+            summary: "A cluster's newest state as a file, for an agent that no network reaches (octet stream)",
+            query: &[],
+            body: Some(of::<ParcelRequest>(schemas)),
+            status: "200",
+            answer: json!({ "type": "string", "format": "binary" }),
+        }),
+        Endpoint::ReportFile => Some(Operation {
+            id: "report",
+            summary: "Take in the file that such an agent wrote (octet stream)",
+            query: &[(
+                "admit",
+                "string",
+                "SHA-256 of the receipt key that is admitted, hex",
+            )],
+            body: Some(json!({ "type": "string", "format": "binary" })),
+            status: "200",
+            answer: of::<ReportTaken>(schemas),
+        }),
+        Endpoint::Revoke => Some(Operation {
+            id: "revoke",
+            summary: "A cluster's agent speaks no more: at once, and in the log",
+            query: &[],
+            body: Some(of::<RevokeRequest>(schemas)),
+            status: "200",
+            answer: of::<Revocation>(schemas),
         }),
         Endpoint::Permit => Some(Operation {
             id: "permit",

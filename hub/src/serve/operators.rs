@@ -9,19 +9,22 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use countersign_fleet::api::{
-    HealthState, JoinToken, JoinTokenRequest, ObjectName, PermitRequest, Permits, SyncStarted,
-    SyncState,
+    HealthState, JoinToken, JoinTokenRequest, ObjectName, PermitRequest, Permits, Revocation,
+    RevokeRequest, SyncStarted, SyncState,
 };
+use countersign_proto::limits::REPORT_FILE_BYTES_MAX;
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::access::{Caller, Endpoint, Surface, TABLE};
 use super::guard::problem;
-use super::limits::{OBJECTS_PER_PAGE_MAX, OPERATOR_BODY_BYTES_MAX};
+use super::limits::{OBJECTS_PER_PAGE_MAX, OPERATOR_BODY_BYTES_MAX, REASON_BYTES_MAX};
 use super::records::RecordFault;
+use super::registry::hex;
+use super::revoke::{self, NotRevoked};
 use super::state::State;
 use super::views::{self, DriftQuery, ObjectQuery};
-use super::{openapi, permits, tokens};
+use super::{courier, openapi, permits, tokens};
 
 type App = Shared<Arc<State>>;
 
@@ -52,6 +55,11 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         Endpoint::Drifts => Some(get(drifts)),
         Endpoint::Sync => Some(post(sync)),
         Endpoint::JoinToken => Some(post(join_token)),
+        Endpoint::Parcel => Some(post(courier::parcel)),
+        Endpoint::ReportFile => {
+            Some(post(courier::report).layer(DefaultBodyLimit::max(REPORT_FILE_BYTES_MAX)))
+        }
+        Endpoint::Revoke => Some(post(revoke_agent)),
         Endpoint::Permits => Some(get(list_permits)),
         Endpoint::Permit => Some(post(give_permit)),
         Endpoint::Healthz
@@ -255,6 +263,60 @@ async fn join_token(
         .into_response())
 }
 
+async fn revoke_agent(
+    Shared(state): App,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    body: Result<Json<RevokeRequest>, JsonRejection>,
+) -> Result<Response, Failed> {
+    let Json(request) = body?;
+    if state.cluster(&name).is_none() {
+        return Err(Failed::no_cluster(&name));
+    }
+    let reason = request.reason.trim();
+    if reason.is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control)
+    {
+        return Err(Failed::bad(format!(
+            "reason must be 1 to {REASON_BYTES_MAX} bytes on one line"
+        )));
+    }
+    let by = operator(&caller, "only operators revoke agents")?;
+    let done = match revoke::revoke(&state, &name, reason, &by).await {
+        Ok(done) => done,
+        Err(NotRevoked::Fault(error)) => return Err(error.into()),
+        Err(error @ NotRevoked::NotRegistered(_)) => {
+            return Err(Failed(problem(
+                StatusCode::CONFLICT,
+                "NOT_REGISTERED",
+                error.to_string(),
+            )));
+        }
+    };
+    let record = &done.record;
+    Ok(Json(Revocation {
+        cluster: record.cluster.clone(),
+        key: hex(countersign_ledger::digest::Digest::of(&record.key).as_bytes()),
+        reason: record.reason.clone(),
+        by: record.by.clone(),
+        since: record.since,
+        index: done.index,
+        pending: done.pending,
+    })
+    .into_response())
+}
+
+/// Who asks, if it is an operator.
+fn operator(caller: &Caller, otherwise: &str) -> Result<Arc<str>, Failed> {
+    match caller {
+        Caller::Operator(who) => Ok(who.clone()),
+        Caller::Anonymous | Caller::Agent(_) | Caller::Revoked => Err(Failed(problem(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            otherwise,
+        ))),
+    }
+}
+
 async fn list_permits(Shared(state): App) -> Result<Response, Failed> {
     state.permits().refresh().await?;
     let permits = state
@@ -279,16 +341,7 @@ async fn give_permit(
             error.to_string(),
         ))
     })?;
-    let by = match &caller {
-        Caller::Operator(who) => who.clone(),
-        Caller::Anonymous | Caller::Agent(_) => {
-            return Err(Failed(problem(
-                StatusCode::FORBIDDEN,
-                "FORBIDDEN",
-                "only operators give permits",
-            )));
-        }
-    };
+    let by = operator(&caller, "only operators give permits")?;
     let permit = state.permits().give(request, &by, state.now()).await?;
     tracing::info!(
         id = permit.id,

@@ -101,6 +101,9 @@ fn handler(
         | Endpoint::Drifts
         | Endpoint::Sync
         | Endpoint::JoinToken
+        | Endpoint::Parcel
+        | Endpoint::ReportFile
+        | Endpoint::Revoke
         | Endpoint::Permits
         | Endpoint::Permit => None,
     }

@@ -18,6 +18,7 @@ use countersign_proto::limits::RECEIPTS_PER_REQUEST_MAX;
 use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
+use super::enrol::Enrolling;
 use super::heads::Taken;
 use super::identity::Peer;
 use super::limits::{COVERED_MAX, PUT_BLOBS_PER_REQUEST_MAX, RECEIPT_BLOB_BYTES_MAX};
@@ -35,14 +36,7 @@ pub(crate) async fn receipts(
     cluster: Arc<Cluster>,
     request: wire::ReceiptsRequest,
 ) -> Result<wire::ReceiptsResponse, Status> {
-    let log = log(&state)?.clone();
-    if !state.is_ready() {
-        return Err(refuse(
-            Code::Unavailable,
-            "NOT_READY",
-            "the hub is reading what was sealed; ask again",
-        ));
-    }
+    let log = ready(&state, &peer, request.tree_size)?.clone();
     if request.envelopes.len() > RECEIPTS_PER_REQUEST_MAX {
         return Err(Status::invalid_argument(format!(
             "at most {RECEIPTS_PER_REQUEST_MAX} receipts a request, got {}",
@@ -53,6 +47,30 @@ pub(crate) async fn receipts(
         envelopes,
         tree_size,
     } = request;
+    // A task of its own: an agent that goes away half-way must not let the next request look at a chain whose end is being
+    // written.
+    let taking = {
+        let (state, peer, log) = (state.clone(), peer.clone(), log.clone());
+        tokio::spawn(async move {
+            let _turn = cluster.receipts.lock().await;
+            enrolled(&state, &peer)?;
+            take(&state, &peer, &log, &envelopes).await
+        })
+    };
+    let taken = taking.await.map_err(|error| fault(&error))??;
+    answer(&state, &peer, &log, taken, tree_size).await
+}
+
+/// The log, if it is there and has all that the agent has seen of it.
+pub(super) fn ready<'s>(state: &'s State, peer: &Peer, tree_size: u64) -> Result<&'s Log, Status> {
+    let log = log(state)?;
+    if !state.is_ready() {
+        return Err(refuse(
+            Code::Unavailable,
+            "NOT_READY",
+            "the hub is reading what was sealed; ask again",
+        ));
+    }
     let claimed = log
         .claimed()
         .borrow()
@@ -64,17 +82,28 @@ pub(crate) async fn receipts(
         state.alarm_on(&peer.cluster, "LOG_BEHIND_AGENT", text.clone());
         return Err(refuse(Code::FailedPrecondition, "LOG_BEHIND_AGENT", text));
     }
-    // A task of its own: an agent that goes away half-way must not let the next request look at a chain whose end is being
-    // written.
-    let taking = {
-        let (state, peer, log) = (state.clone(), peer.clone(), log.clone());
-        tokio::spawn(async move {
-            let _turn = cluster.receipts.lock().await;
-            take(&state, &peer, &log, &envelopes).await
-        })
+    Ok(log)
+}
+
+/// Does the caller's receipt key speak for its cluster, by the log's own word? Asked while the chain is held, so that nothing is
+/// appended behind a revocation. A fleet without an agent CA enrols nobody: there a registration is enough.
+fn enrolled(state: &State, peer: &Peer) -> Result<(), Status> {
+    if state.registry.revoked(&peer.key).is_some() {
+        return Err(super::revoke::revoked());
+    }
+    let Some(enrolling) = Enrolling::of(state) else {
+        return Ok(());
     };
-    let taken = taking.await.map_err(|error| fault(&error))??;
-    answer(&state, &peer, &log, taken, tree_size).await
+    let speaks = enrolling.speaks(&peer.cluster, &peer.key);
+    if speaks.map_err(|error| fault(&error))? {
+        return Ok(());
+    }
+    state.metrics.receipt_refused("RECEIPT_UNENROLLED");
+    Err(refuse(
+        Code::FailedPrecondition,
+        "RECEIPT_UNENROLLED",
+        "the receipt key of this cluster is not enrolled in the log; call Enrol first",
+    ))
 }
 
 /// Keeps blobs that receipts are going to name.
@@ -401,7 +430,12 @@ async fn answer(
 }
 
 /// The newest checkpoint that this cluster takes, once it covers `size` entries.
-async fn covering(state: &State, peer: &Peer, log: &Log, size: u64) -> Option<Arc<Signed>> {
+pub(super) async fn covering(
+    state: &State,
+    peer: &Peer,
+    log: &Log,
+    size: u64,
+) -> Option<Arc<Signed>> {
     let trust = state.trust();
     let level = trust.clusters.get(&peer.cluster);
     let mut checkpoints = match Taken::at(level.map_or("", |member| member.level.as_str())) {
@@ -417,7 +451,7 @@ async fn covering(state: &State, peer: &Peer, log: &Log, size: u64) -> Option<Ar
     found.ok()?.ok()?.clone()
 }
 
-fn hashes(proof: &[Digest]) -> Vec<Bytes> {
+pub(super) fn hashes(proof: &[Digest]) -> Vec<Bytes> {
     proof
         .iter()
         .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))

@@ -1,16 +1,21 @@
-//! Which key speaks for which cluster: registrations, kept in the store at `agents/<cluster>/<n>.json`.
+//! Which key speaks for which cluster: registrations, kept in the store at `agents/<cluster>/<n>.json`, and keys that speak no
+//! more ([`revoked`]).
 //!
 //! Number `n` is dense from 1; the highest counts. A new one is written by create-if-absent only, so that two replicas
-//! never register two agents for one cluster.
+//! never register two agents for one cluster. A revoked key is never registered again.
+
+pub mod revoked;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use countersign_ledger::statement::enrolment::Method;
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::records::{RecordFault, Records, Written};
+pub use revoked::Revoked;
 
 /// One registration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +36,18 @@ pub struct Registration {
     pub ca_fingerprint: String,
     /// The API server's version.
     pub kubernetes: String,
-    /// Id of the join token that was used.
+    /// Id of the join token that was used, or the service account that it was.
     pub token: String,
+    /// How the agent proved who it is.
+    #[serde(default = "token")]
+    pub method: Method,
     /// When.
     pub time: Timestamp,
+}
+
+/// Registrations from before there was a second way were all by token.
+fn token() -> Method {
+    Method::Token
 }
 
 impl Registration {
@@ -64,8 +77,10 @@ pub struct Candidate {
     pub ca_fingerprint: String,
     /// The API server's version.
     pub kubernetes: String,
-    /// Id of the join token.
+    /// Id of the join token, or the service account.
     pub token: String,
+    /// How it proved who it is.
+    pub method: Method,
     /// A person said that it takes the place of the registered one.
     pub replace: bool,
 }
@@ -93,6 +108,14 @@ pub enum NotRegistered {
         /// The cluster that it speaks for.
         other: String,
     },
+    /// The key was revoked: it speaks for nobody any more.
+    #[error(
+        "this key was revoked as that of cluster {cluster}; an agent with a new key (an empty data folder) joins by `countersign cluster add {cluster} --replace`"
+    )]
+    KeyRevoked {
+        /// The cluster that it spoke for.
+        cluster: String,
+    },
 }
 
 /// What to do with a candidate. Pure.
@@ -107,11 +130,17 @@ pub enum Decision {
     },
 }
 
-/// Decides over a candidate, given the newest registration of each cluster.
+/// Decides over a candidate, given the newest registration of each cluster and the keys that speak no more.
 pub fn decide(
     newest: &BTreeMap<String, Arc<Registration>>,
+    revoked: &BTreeMap<[u8; 32], Arc<Revoked>>,
     candidate: &Candidate,
 ) -> Result<Decision, NotRegistered> {
+    if let Some(revoked) = revoked.get(&candidate.key) {
+        return Err(NotRegistered::KeyRevoked {
+            cluster: revoked.cluster.clone(),
+        });
+    }
     for other in newest
         .values()
         .filter(|other| other.cluster != candidate.cluster)
@@ -147,6 +176,7 @@ pub fn decide(
 pub struct Registry {
     records: Records,
     newest: RwLock<BTreeMap<String, Arc<Registration>>>,
+    revoked: RwLock<BTreeMap<[u8; 32], Arc<Revoked>>>,
 }
 
 /// Why a registration did not happen.
@@ -166,6 +196,7 @@ impl Registry {
         let registry = Self {
             records,
             newest: RwLock::default(),
+            revoked: RwLock::default(),
         };
         registry.refresh().await?;
         Ok(registry)
@@ -196,7 +227,13 @@ impl Registry {
                 self.remember(registration);
             }
         }
-        Ok(())
+        self.refresh_revoked().await
+    }
+
+    /// The newest registration of each cluster.
+    pub fn all(&self) -> Vec<Arc<Registration>> {
+        let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.values().cloned().collect()
     }
 
     /// The newest registration of a cluster.
@@ -220,7 +257,8 @@ impl Registry {
         loop {
             let decision = {
                 let newest = self.newest.read().unwrap_or_else(PoisonError::into_inner);
-                decide(&newest, candidate)?
+                let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+                decide(&newest, &revoked, candidate)?
             };
             let number = match decision {
                 Decision::Known => {
@@ -240,6 +278,7 @@ impl Registry {
                 ca_fingerprint: candidate.ca_fingerprint.clone(),
                 kubernetes: candidate.kubernetes.clone(),
                 token: candidate.token.clone(),
+                method: candidate.method,
                 time: now,
             };
             let path = format!("agents/{}/{number:06}.json", candidate.cluster);
@@ -285,104 +324,4 @@ mod key_text {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn candidate(cluster: &str, key: u8, uid: &str) -> Candidate {
-        Candidate {
-            cluster: cluster.into(),
-            key: [key; 32],
-            recipient: format!("age1{key}"),
-            cluster_uid: uid.into(),
-            ca_fingerprint: String::new(),
-            kubernetes: "v1.35.4".into(),
-            token: "t".into(),
-            replace: false,
-        }
-    }
-
-    fn store() -> Records {
-        Records::new(Arc::new(object_store::memory::InMemory::new()))
-    }
-
-    fn now() -> Timestamp {
-        Timestamp::UNIX_EPOCH
-    }
-
-    #[tokio::test]
-    async fn the_first_key_of_a_cluster_stays_and_a_second_is_refused_until_a_person_replaces_it() {
-        let records = store();
-        let registry = Registry::load(records.clone()).await.unwrap();
-        let first = registry
-            .register(&candidate("a", 1, "u1"), now())
-            .await
-            .unwrap();
-        assert_eq!(
-            registry
-                .register(&candidate("a", 1, "u1"), now())
-                .await
-                .unwrap(),
-            first,
-            "asked again"
-        );
-        assert!(matches!(
-            registry.register(&candidate("a", 2, "u1"), now()).await,
-            Err(RegisterError::Refused(NotRegistered::SecondKey { .. }))
-        ));
-        let mut second = candidate("a", 2, "u1");
-        second.replace = true;
-        assert_eq!(registry.register(&second, now()).await.unwrap().number, 2);
-        let restarted = Registry::load(records).await.unwrap();
-        assert_eq!(restarted.get("a").unwrap().key, [2; 32]);
-    }
-
-    #[tokio::test]
-    async fn one_kubernetes_cluster_has_one_name_and_one_key_speaks_for_one_cluster() {
-        let registry = Registry::load(store()).await.unwrap();
-        registry
-            .register(&candidate("a", 1, "u1"), now())
-            .await
-            .unwrap();
-        assert!(matches!(
-            registry.register(&candidate("b", 2, "u1"), now()).await,
-            Err(RegisterError::Refused(NotRegistered::SecondName { .. }))
-        ));
-        assert!(matches!(
-            registry.register(&candidate("b", 1, "u2"), now()).await,
-            Err(RegisterError::Refused(NotRegistered::SharedKey { .. }))
-        ));
-    }
-
-    #[tokio::test]
-    async fn of_two_replicas_one_registers_and_the_other_sees_it() {
-        let records = store();
-        let one = Registry::load(records.clone()).await.unwrap();
-        let two = Registry::load(records).await.unwrap();
-        one.register(&candidate("a", 1, "u1"), now()).await.unwrap();
-        assert!(matches!(
-            two.register(&candidate("a", 2, "u1"), now()).await,
-            Err(RegisterError::Refused(NotRegistered::SecondKey { .. }))
-        ));
-        assert_eq!(two.get("a").unwrap().key, [1; 32]);
-    }
-
-    #[test]
-    fn a_new_encryption_key_of_the_same_agent_is_taken() {
-        let known = Registration {
-            cluster: "a".into(),
-            number: 4,
-            key: [1; 32],
-            recipient: "age1old".into(),
-            cluster_uid: "u1".into(),
-            ca_fingerprint: String::new(),
-            kubernetes: String::new(),
-            token: String::new(),
-            time: now(),
-        };
-        let newest = BTreeMap::from([("a".to_owned(), Arc::new(known))]);
-        assert_eq!(
-            decide(&newest, &candidate("a", 1, "u1")),
-            Ok(Decision::Write { number: 5 })
-        );
-    }
-}
+mod tests;

@@ -73,6 +73,10 @@ async fn attempt(
         checked = known(state, request, now.as_second());
     }
     let key = checked?;
+    // Told to the key's holder alone: the request is signed by it.
+    if state.registry.revoked(&key).is_some() {
+        return Err(super::revoke::revoked());
+    }
     let certificate = state
         .authority
         .client_certificate(&state.fleet, &request.cluster, &key, now)

@@ -18,12 +18,14 @@ use object_store::ObjectStore;
 use tokio::sync::watch;
 
 use crate::log::Log;
+use crate::seal::Signer;
 
 use super::alarms::Alarms;
 use super::authority::Authority;
 use super::clock::Clock;
 use super::heads::{Head, Newest, Sealed};
 use super::identity::Peer;
+use super::join::Issuers;
 use super::metrics::{Metrics, OutcomeLabels};
 use super::permits::Permits;
 use super::records::{RecordFault, Records};
@@ -77,6 +79,10 @@ pub struct Setup {
     pub sealed: Arc<dyn Sealed>,
     /// The log; none if the trust root lists none.
     pub log: Option<Log>,
+    /// Signs which clusters may speak; none if the trust root lists no such key.
+    pub agent_ca: Option<Arc<dyn Signer>>,
+    /// Which clusters may join by their service account.
+    pub issuers: Issuers,
     /// Where registrations, tokens and permits are kept.
     pub store: Arc<dyn ObjectStore>,
     /// Makes the tracker look at the repository now.
@@ -96,7 +102,9 @@ pub(crate) struct Cluster {
     pub(crate) live: Mutex<Live>,
     pub(crate) alarms: Mutex<Alarms>,
     pub(crate) streams: AtomicUsize,
-    /// Held while receipts are judged and appended: a cluster's chain has one end.
+    /// What its agent is told with each answer to a report.
+    pub(crate) warnings: Mutex<Alarms>,
+    /// Held while receipts are judged and appended, and while its key is enrolled or revoked: a cluster's chain has one end.
     pub(crate) receipts: tokio::sync::Mutex<()>,
 }
 
@@ -106,6 +114,8 @@ pub struct State {
     pub(crate) authority: Authority,
     pub(crate) sealed: Arc<dyn Sealed>,
     pub(crate) log: Option<Log>,
+    pub(crate) agent_ca: Option<Arc<dyn Signer>>,
+    pub(crate) issuers: Issuers,
     pub(crate) records: Records,
     pub(crate) registry: Registry,
     pub(crate) agents_url: String,
@@ -143,6 +153,8 @@ impl State {
             authority: setup.authority,
             sealed: setup.sealed,
             log: setup.log,
+            agent_ca: setup.agent_ca,
+            issuers: setup.issuers,
             records,
             agents_url: setup.agents_url,
             clock: setup.clock,
@@ -192,10 +204,12 @@ impl State {
         self.tell_access();
     }
 
-    /// The age recipient to which a cluster's Secrets are encrypted; none until its agent is registered.
+    /// The age recipient to which a cluster's Secrets are encrypted; none until its agent is registered, and none once it is
+    /// revoked.
     pub fn recipient(&self, cluster: &str) -> Option<String> {
         self.registry
             .get(cluster)
+            .filter(|known| self.registry.revoked(&known.key).is_none())
             .map(|registration| registration.recipient.clone())
     }
 
@@ -261,6 +275,18 @@ impl State {
                 .unwrap_or_else(PoisonError::into_inner)
                 .raise(code, message, self.clock.now());
         }
+    }
+
+    /// As [`Self::alarm_on`], and the agent that is registered for the cluster is told too.
+    pub(crate) fn warn_on(&self, cluster: &str, code: &'static str, message: String) {
+        if let Some(known) = self.cluster(cluster) {
+            known
+                .warnings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .raise(code, message.clone(), self.clock.now());
+        }
+        self.alarm_on(cluster, code, message);
     }
 
     /// Can heads be served? False until what was sealed is read, and while the hub shuts down.
@@ -352,7 +378,8 @@ impl State {
         self.access.subscribe()
     }
 
-    /// Does this certificate still speak for its cluster: valid now, of the registered key, of a listed cluster?
+    /// Does this certificate still speak for its cluster: valid now, of the registered key, which was not revoked, of a listed
+    /// cluster?
     pub(crate) fn admits(&self, peer: &Peer) -> bool {
         let now = self.clock.now().as_second();
         (peer.not_before..peer.not_after).contains(&now)
@@ -361,6 +388,7 @@ impl State {
                 .registry
                 .get(&peer.cluster)
                 .is_some_and(|known| known.key == peer.key)
+            && self.registry.revoked(&peer.key).is_none()
     }
 
     fn count_alarm(&self, code: &'static str) {

@@ -2,6 +2,9 @@
 
 mod agents;
 mod attacks;
+mod enrol;
 mod operators;
 mod receipts;
 mod support;
+
+pub(super) use support::authority;

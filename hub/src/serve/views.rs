@@ -9,6 +9,9 @@ use countersign_fleet::api::{
     Fleet, HealthState, Object, ObjectName, Objects, Registered, SyncState,
 };
 
+use crate::log::Log;
+
+use super::heads::Taken;
 use super::limits::{DRIFTS_PER_ANSWER_MAX, OBJECTS_PER_PAGE_MAX};
 use super::reports::{AppReport, Live};
 use super::state::State;
@@ -162,6 +165,7 @@ pub fn fleet(state: &State) -> Fleet {
         mistakes: status.mistakes.clone(),
         permits_needed: status.permits_needed.clone(),
         alarms: state.alarms(),
+        log: state.log.as_ref().map(Log::progress),
     }
 }
 
@@ -210,7 +214,10 @@ pub fn app(state: &State, name: &str) -> Option<App> {
 fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
     let member = state.trust().clusters.get(name)?.clone();
     let cluster = state.cluster(name)?;
-    let registered = state.registration(name).is_some();
+    let registered = state.registration(name);
+    let revoked = registered
+        .as_ref()
+        .is_some_and(|known| state.registry.revoked(&known.key).is_some());
     let streams = cluster.streams.load(Ordering::Acquire);
     let sealed = cluster.newest.get().map_or(0, |head| head.generation());
     let alarms = cluster
@@ -223,14 +230,17 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
     let worst = worst(on.iter().copied(), |app| &app.app);
     // Nothing to run, and that is applied: as good as it gets.
     let idle = on.is_empty() && sealed > 0 && live.generation_applied == sealed;
+    let behind = live.generation_verified < sealed;
+    let waits = unpublished(state, &member.level).filter(|_| behind);
     Some(ClusterSummary {
         name: name.to_owned(),
         environment: member.environment,
         level: member.level,
         connection: match (registered, streams) {
-            (false, _) => Connection::NotRegistered,
-            (true, 0) => Connection::Away,
-            (true, 1..) => Connection::Connected,
+            (None, _) => Connection::NotRegistered,
+            (Some(_), _) if revoked => Connection::Revoked,
+            (Some(_), 0) => Connection::Away,
+            (Some(_), 1..) => Connection::Connected,
         },
         last_seen: live.last_seen,
         generation_sealed: sealed,
@@ -242,11 +252,17 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
         } else {
             worst.health
         },
-        message: worst.message,
+        message: waits.unwrap_or(worst.message),
         apps: count(live.apps.len()),
         objects: count(live.objects.len()).saturating_add(live.objects_left_out),
         alarms,
     })
+}
+
+/// Why a cluster of that level gets no newer state, if it is for want of witnesses.
+fn unpublished(state: &State, level: &str) -> Option<String> {
+    let waits = state.log.as_ref()?.waits()?;
+    (Taken::at(level) == Taken::Published).then(|| format!("LOG_NO_QUORUM: {waits}"))
 }
 
 fn count(n: usize) -> u32 {

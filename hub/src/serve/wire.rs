@@ -1,12 +1,24 @@
 //! Protobuf messages of agents → our types, cut to size. Generated types end here. Pure.
 
-use countersign_fleet::api::{Drift, DriftKind, HealthState, ObjectName, RefusalCount, SyncState};
+use countersign_fleet::api::{
+    Alarm, Drift, DriftKind, HealthState, ObjectName, RefusalCount, SyncState,
+};
 use countersign_ledger::identity::ObjectId;
 use countersign_proto::agent::v1 as wire;
 use jiff::Timestamp;
 
 use super::limits::{DRIFT_LIST_MAX, PATCH_BYTES_MAX, TEXT_BYTES_MAX};
 use super::reports::{AppReport, ObjectReport, Report};
+
+/// What an agent is told of an alarm that concerns it.
+pub fn warning(alarm: Alarm) -> wire::Warning {
+    wire::Warning {
+        code: alarm.code,
+        message: alarm.message,
+        count: alarm.count,
+        time: alarm.time.as_millisecond(),
+    }
+}
 
 /// Reads a report of a cluster's agent.
 pub fn report(cluster: &str, from: wire::ReportRequest) -> Report {

@@ -4,10 +4,12 @@
 //! The exceptions are the salts of Secrets (without them every Secret is encrypted anew once) and how far each witness
 //! has cosigned (without it the witness says so itself).
 
+mod enrolments;
 mod leaves;
 mod outside;
 mod receipts;
 
+pub use enrolments::Enrolled;
 pub use leaves::{Leaf, NodeRow, Place};
 pub use outside::{Outside, OutsideKind};
 pub use receipts::Spoken;
@@ -16,6 +18,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use countersign_ledger::key::PublicKey;
 use countersign_ledger::secret::Commitment;
 use countersign_ledger::{Digest, ObjectId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -64,6 +67,24 @@ pub enum Filed {
     },
     /// What somebody outside the hub signed and the hub let in.
     Outside(Outside),
+    /// A cluster may speak with this key.
+    Enrolment {
+        /// The cluster.
+        cluster: String,
+        /// The receipt key.
+        key: PublicKey,
+        /// Number of the enrolment.
+        number: u64,
+        /// The entry's leaf hash.
+        leaf: Digest,
+    },
+    /// A key speaks no more.
+    Revocation {
+        /// The key.
+        key: PublicKey,
+        /// The entry's leaf hash.
+        leaf: Digest,
+    },
     /// Any other entry: it is found by its leaf hash.
     Other,
 }
@@ -112,7 +133,7 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 4;
+const LAYOUT: i64 = 5;
 
 const TABLES: &str = "
     CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
@@ -133,6 +154,9 @@ const TABLES: &str = "
         PRIMARY KEY (speaker, seq)) WITHOUT ROWID;
     CREATE TABLE outside (kind INTEGER NOT NULL, about TEXT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (kind, about, leaf))
         WITHOUT ROWID;
+    CREATE TABLE enrolment (cluster TEXT NOT NULL, number INTEGER NOT NULL, key BLOB NOT NULL, leaf BLOB NOT NULL,
+        PRIMARY KEY (cluster, leaf)) WITHOUT ROWID;
+    CREATE TABLE revocation (key BLOB NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (key, leaf)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS salt (cluster TEXT NOT NULL, object TEXT NOT NULL, salt BLOB NOT NULL,
         recipient TEXT NOT NULL, blob BLOB NOT NULL, bytes INTEGER NOT NULL, commitment BLOB NOT NULL,
         PRIMARY KEY (cluster, object)) WITHOUT ROWID;
@@ -143,7 +167,8 @@ const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
     DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
     DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;
-    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS outside;";
+    DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS outside; DROP TABLE IF EXISTS enrolment;
+    DROP TABLE IF EXISTS revocation;";
 
 impl Index {
     /// Opens the index at `path`, a file that only its owner may read.
@@ -246,6 +271,15 @@ impl Index {
                     names,
                 } => receipts::file(&transaction, speaker, spoken, names)?,
                 Filed::Outside(outside) => outside::file(&transaction, outside)?,
+                Filed::Enrolment {
+                    cluster,
+                    key,
+                    number,
+                    leaf,
+                } => enrolments::file(&transaction, cluster, key, *number, leaf)?,
+                Filed::Revocation { key, leaf } => {
+                    enrolments::file_revocation(&transaction, key, leaf)?;
+                }
                 Filed::Other => {}
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::fork::Fork;
 use crate::key::Verify;
-use crate::limits::{CHECKPOINT_SKEW_SECONDS_MAX, CHECKPOINT_STALE_SECONDS};
+use crate::limits::CHECKPOINT_SKEW_SECONDS_MAX;
 use crate::refusal::Refusal;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::merkle::{self, EMPTY_ROOT, ProofError};
@@ -94,7 +94,7 @@ pub fn checkpoint(
         if let Some(now) = now {
             // A clock that was set back is not believed: witnesses have seen a later time.
             let seen = known.seen.as_ref().and_then(|seen| seen.time);
-            check_time(time, now.max(seen.unwrap_or(0)))?;
+            check_time(time, now.max(seen.unwrap_or(0)), known.stale_seconds)?;
         }
     }
     check_follows(known.seen.as_ref(), &checkpoint, note, consistency)?;
@@ -164,8 +164,8 @@ fn opened(
     Ok((checkpoint, opened))
 }
 
-fn check_time(time: u64, now: u64) -> Result<(), Refusal> {
-    if now.saturating_sub(time) > CHECKPOINT_STALE_SECONDS {
+fn check_time(time: u64, now: u64, stale_seconds: u64) -> Result<(), Refusal> {
+    if now.saturating_sub(time) > stale_seconds {
         return Err(Refusal::CheckpointStale { time, now });
     }
     if time.saturating_sub(now) > CHECKPOINT_SKEW_SECONDS_MAX {

@@ -38,6 +38,7 @@ pub use renderer::reproduced;
 pub use trust_entries::trust_entries;
 
 use crate::digest::Digest;
+use crate::limits::CHECKPOINT_STALE_SECONDS;
 use crate::refusal::Refusal;
 use crate::trust::{Roots, Windows};
 
@@ -54,6 +55,8 @@ pub struct Known {
     pub seen: Option<Seen>,
     /// From which place of the log on each trust root is in effect, as far as entries said so.
     pub windows: Windows,
+    /// Seconds after which a cosigned checkpoint is too old: longer where a person carries it.
+    pub stale_seconds: u64,
 }
 
 /// The last statement that was verified.
@@ -79,6 +82,7 @@ impl Known {
             last,
             seen: None,
             windows: Windows::default(),
+            stale_seconds: CHECKPOINT_STALE_SECONDS,
         }
     }
 

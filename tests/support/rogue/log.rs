@@ -11,6 +11,7 @@ use countersign_ledger::{
     statement::Statement,
     tlog::{
         checkpoint::Checkpoint,
+        cosignature,
         merkle::{self, EMPTY_ROOT, ProofError, node_hash},
         note::Note,
     },
@@ -27,6 +28,18 @@ pub struct StolenLog {
     entries: Vec<Vec<u8>>,
     leaves: Vec<Digest>,
     key: Arc<FileKey>,
+    cosigners: Vec<Cosigner>,
+}
+
+/// Who cosigns what a thief shows: a witness's name, its key, and the time that it says, seconds since 1970.
+#[derive(Debug, Clone)]
+pub struct Cosigner {
+    /// The name in its key.
+    pub name: String,
+    /// Its key, stolen or somebody else's.
+    pub key: Arc<FileKey>,
+    /// The time of the cosignature.
+    pub time: u64,
 }
 
 impl StolenLog {
@@ -41,6 +54,7 @@ impl StolenLog {
             entries: Vec::new(),
             leaves: Vec::new(),
             key: Arc::new(FileKey::from_pem(&pem)?),
+            cosigners: Vec::new(),
         };
         let mut claims: Vec<_> = std::fs::read_dir(store.join("claims"))?
             .map(|claim| Ok(claim?.path()))
@@ -54,6 +68,13 @@ impl StolenLog {
             }
         }
         Ok(log)
+    }
+
+    /// The same log, cosigned by these.
+    #[must_use]
+    pub fn cosigned_by(mut self, cosigners: &[Cosigner]) -> Self {
+        self.cosigners = cosigners.to_vec();
+        self
     }
 
     /// The same log, signed with another key.
@@ -116,7 +137,27 @@ impl StolenLog {
         };
         let mut note = Note::new(&checkpoint.text())?;
         note.sign(&self.origin, self.key.as_ref())?;
-        Ok(note.bytes())
+        let text = note.text().to_owned();
+        let mut bytes = note.bytes();
+        for by in &self.cosigners {
+            // As it is: the same line may be there twice.
+            let signature = cosignature::sign(&by.name, by.key.as_ref(), by.time, &text)?;
+            bytes.extend_from_slice(signature.line().as_bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// That the tree of the first `old` entries is a prefix of the whole.
+    ///
+    /// # Errors
+    /// If there is no such tree.
+    pub fn consistency(&self, old: usize) -> anyhow::Result<Vec<Digest>> {
+        let size = self.leaves.len() as u64;
+        Ok(merkle::consistency_proof::<ProofError>(
+            old as u64,
+            size,
+            self.node(),
+        )?)
     }
 
     /// A head that looks as the hub's does for an agent whose last checkpoint had `tree_size` entries: with the checkpoint,

@@ -4,6 +4,7 @@
 //! and ends with it, whatever ends it.
 
 mod auditor;
+mod fork;
 mod rogue;
 mod scenes;
 mod stage;

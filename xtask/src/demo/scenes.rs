@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    auditor, rogue,
+    auditor, fork, rogue,
     stage::{Member, Stage},
     story::Story,
 };
@@ -41,6 +41,12 @@ pub(super) async fn play(story: &mut Story, stage: &mut Stage) -> anyhow::Result
         .step(
             "a deployment that is not in the log is refused, though the sealer's key signed it",
             rogue::unlogged(stage),
+        )
+        .await?;
+    story
+        .step(
+            "a fork of the log is caught by witness and agent, and proven",
+            fork::caught(stage),
         )
         .await?;
     story

@@ -9,8 +9,9 @@ use countersign_tests::{
     git::GitRepo,
     program,
     tool::Tool,
+    witness::{Witness, policy},
     workspace,
-    world::{World, repo_with},
+    world::{FLEET, World, repo_with},
 };
 
 use super::story::Story;
@@ -18,6 +19,9 @@ use super::story::Story;
 /// The clusters of this project's own fleet, with their environments in the trust root.
 pub(super) const CLUSTERS: [(&str, &str); 2] =
     [("eks-eu-west-1", "production"), ("metal-fra", "staging")];
+
+/// The cluster whose level is `witnessed`; the other one is at `signed`.
+const WITNESSED: &str = "metal-fra";
 
 /// A cluster and the agent that keeps it.
 pub(super) struct Member {
@@ -30,6 +34,7 @@ pub(super) struct Member {
 /// Everything that runs.
 pub(super) struct Stage {
     pub(super) world: World,
+    pub(super) witness: Witness,
     pub(super) members: Vec<Member>,
 }
 
@@ -48,13 +53,19 @@ impl Stage {
                 clusters(kubeconfigs),
             )
             .await?;
-        let world = story
+        let mut world = story
             .step("a trust root is made, the hub tracks the repository", hub())
             .await?;
+        let name = format!("a witness is made, {WITNESSED} demands its word");
+        let witness = story.step(&name, witness(&mut world)).await?;
         let members = story
             .step("both clusters join", join(&world, clusters))
             .await?;
-        Ok(Stage { world, members })
+        Ok(Stage {
+            world,
+            witness,
+            members,
+        })
     }
 
     /// The names of the clusters.
@@ -146,6 +157,34 @@ async fn hub() -> anyhow::Result<(World, String)> {
         world.hub.operators_url()
     );
     Ok((world, detail))
+}
+
+/// A witness, and the next trust root: one cluster applies nothing that the witness has not cosigned.
+async fn witness(world: &mut World) -> anyhow::Result<(Witness, String)> {
+    let log = world.trust.log_vkey(FLEET)?;
+    let witness = Witness::start("witness.example/demo", std::slice::from_ref(&log)).await?;
+    let file = world.trust.path().join("witnesses.txt");
+    std::fs::write(&file, policy(&log, &[(witness.vkey(), witness.url())], 1))?;
+    let (_, environment) = CLUSTERS
+        .into_iter()
+        .find(|(name, _)| *name == WITNESSED)
+        .context("no such cluster")?;
+    world
+        .succeed(&[
+            &["add", "witness-policy", &file.to_string_lossy()],
+            &[
+                "add",
+                "cluster",
+                &format!("{WITNESSED}={environment}:witnessed"),
+            ],
+        ])
+        .await?;
+    let detail = format!(
+        "{} at {}; trust root version 2 is signed and published",
+        witness.vkey().name(),
+        witness.url()
+    );
+    Ok((witness, detail))
 }
 
 async fn join(world: &World, clusters: Vec<Cluster>) -> anyhow::Result<(Vec<Member>, String)> {

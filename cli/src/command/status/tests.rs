@@ -1,7 +1,8 @@
 use super::*;
 use countersign_fleet::api::{
     Alarm, AppOnCluster, AppSummary, ClusterSummary, Commit, Connection, Drift, DriftKind, Kept,
-    Mistake, Object, ObjectName, PermitKind, PermitNeeded, Source, SourceState, TrustRootInUse,
+    LogProgress, Mistake, Object, ObjectName, PermitKind, PermitNeeded, Source, SourceState,
+    TrustRootInUse,
 };
 use jiff::Timestamp;
 
@@ -84,6 +85,11 @@ pub(crate) fn fleet() -> Fleet {
             count: 2,
             time: at(3),
         }],
+        log: Some(LogProgress {
+            size: 12,
+            published: 10,
+            waits: "size 12 waits for its quorum; cosigned by 1 (w2: WITNESS_UNREACHABLE)".into(),
+        }),
     }
 }
 
@@ -156,6 +162,7 @@ Source   https://git.example.com/fleet refs/heads/main
 Commit   4b825dc cart: two more (Zoë <zoe@example.com>)
 State    up to date
 Trust    version 1 sha256:abababababababababababababababababababababababababababababababab
+Log      12 entries, 10 published; waits: size 12 waits for its quorum; cosigned by 1 (w2: WITNESS_UNREACHABLE)
 
 CLUSTER    ENV         LEVEL   AGENT      GENERATION  SYNC     HEALTH    MESSAGE
 metal-fra  production  signed  connected  5/7         Syncing  Degraded  cart: image not found

@@ -2,7 +2,7 @@
 
 use countersign_fleet::api::{
     App, AppOnCluster, Cluster, ClusterSummary, Connection, Drift, DriftKind, Drifts, Fleet,
-    HealthState, Objects, SourceState, SyncState,
+    HealthState, LogProgress, Objects, SourceState, SyncState,
 };
 use jiff::Timestamp;
 
@@ -52,6 +52,9 @@ pub fn fleet(fleet: &Fleet, color: bool) -> String {
             fleet.trust_root.version, fleet.trust_root.digest
         ),
     );
+    if let Some(progress) = &fleet.log {
+        log(&mut out, progress, color);
+    }
 
     let mut clusters = Table::new(&[
         "CLUSTER",
@@ -123,6 +126,17 @@ pub fn fleet(fleet: &Fleet, color: bool) -> String {
     section(&mut out, &permits, color);
     alarms(&mut out, &fleet.alarms, color);
     out
+}
+
+fn log(out: &mut String, log: &LogProgress, color: bool) {
+    let entries = format!("{} entries, {} published", log.size, log.published);
+    let waits = if log.waits.is_empty() {
+        String::new()
+    } else {
+        let why = format!("waits: {}", safe(&log.waits));
+        format!("; {}", Style::Bad.paint(&why, color))
+    };
+    out.push_str(&format!("{:<9}{entries}{waits}\n", "Log"));
 }
 
 /// One cluster.
@@ -305,6 +319,7 @@ fn connection(connection: Connection) -> (String, Style) {
         Connection::NotRegistered => ("not registered".to_owned(), Style::Dim),
         Connection::Connected => ("connected".to_owned(), Style::Good),
         Connection::Away => ("away".to_owned(), Style::Open),
+        Connection::Revoked => ("revoked".to_owned(), Style::Bad),
     }
 }
 

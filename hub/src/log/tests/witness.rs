@@ -22,6 +22,10 @@ pub(crate) enum Manner {
     Ahead(u64),
     /// Signs with another key.
     Liar,
+    /// Says that it is at this size although it was told of a larger one before.
+    Behind(u64),
+    /// Answers with lines that nobody asked for, and no end.
+    Endless,
 }
 
 /// A witness on loopback. Its time goes on by one with each cosignature.
@@ -87,7 +91,13 @@ impl Mock {
         let mut at = self.size.lock().unwrap();
         match manner {
             Manner::Down => return Err((StatusCode::INTERNAL_SERVER_ERROR, String::new())),
-            Manner::Ahead(size) => return Err((StatusCode::CONFLICT, format!("{size}\n"))),
+            Manner::Ahead(size) | Manner::Behind(size) => {
+                return Err((StatusCode::CONFLICT, format!("{size}\n")));
+            }
+            Manner::Endless => {
+                let line = "\u{2014} witness.example/other AAAAAAAAAAAAAAAA\n";
+                return Ok(line.repeat(1 << 16));
+            }
             Manner::Honest | Manner::Liar if old != at.0 => {
                 return Err((StatusCode::CONFLICT, format!("{}\n", at.0)));
             }
@@ -294,5 +304,31 @@ async fn after_a_restart_what_is_published_is_cosigned_anew() {
         notes.push(note);
         stop.cancel();
         log.ended().await;
+    }
+}
+
+/// Whatever a witness of another kind answers, it alone is out, and no size that it claims is believed.
+#[tokio::test]
+async fn threat_tessera_1189_an_odd_witness_is_out_and_the_others_count() {
+    for odd in [
+        Manner::Ahead((1 << 63) - 1),
+        Manner::Ahead(u64::MAX),
+        Manner::Behind(0),
+        Manner::Endless,
+    ] {
+        let mocks = [
+            Mock::start(1, Manner::Honest).await,
+            Mock::start(2, odd).await,
+            Mock::start(3, Manner::Honest).await,
+        ];
+        let (parts, _) = witnessed(&mocks, 2, NEVER);
+        let log = Log::open(Store::in_memory(), index(), parts.clone())
+            .await
+            .unwrap();
+        for n in 0..3 {
+            log.append(vec![entry(n)]).await.unwrap();
+            let published = published_of(&log, n + 1).await;
+            assert_eq!(cosigners(&published, &parts), 2, "{odd:?}");
+        }
     }
 }

@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::log::Log;
+use crate::seal::{FileSigner, Signer};
 use crate::serve::heads::{Head, Sealed, SealedFault};
+use crate::serve::join::Issuers;
 use crate::serve::limits::Patience;
 use crate::serve::{
     Authority, Clock, Member, Metrics, Options, Serving, Setup, State, Stopped, Trust, Webhooks,
@@ -27,6 +29,7 @@ use crate::serve::{
 };
 use crate::store::Store;
 use countersign_ledger::digest::Digest;
+use countersign_ledger::key::FileKey;
 
 pub(super) const FLEET: &str = "acme";
 
@@ -73,13 +76,18 @@ pub(super) struct Hub {
 }
 
 /// An authority as `countersign trust init` makes it: key and certificate, PEM.
-pub(super) fn authority() -> (String, String) {
+pub(in crate::serve) fn authority() -> (String, String) {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key).unwrap();
     (key.serialize_pem(), certificate.pem())
+}
+
+/// The key that says which clusters may speak.
+pub(super) fn agent_ca() -> Arc<dyn Signer> {
+    Arc::new(FileSigner::new(FileKey::from_seed(&[43; 32]).unwrap()))
 }
 
 impl Hub {
@@ -96,14 +104,28 @@ impl Hub {
         let parts = crate::log::tests::parts();
         let index = crate::log::tests::index();
         let log = Log::open(Store::in_memory(), index, parts).await.unwrap();
-        Self::start_all(Webhooks::default(), Patience::default(), Some(log)).await
+        Self::start_all(Webhooks::default(), Patience::default(), Some(log), None).await
+    }
+
+    /// With a log, in which receipt keys are enrolled.
+    pub(super) async fn start_enrolling() -> Self {
+        let parts = crate::log::tests::parts();
+        let index = crate::log::tests::index();
+        let log = Log::open(Store::in_memory(), index, parts).await.unwrap();
+        let (webhooks, patience) = (Webhooks::default(), Patience::default());
+        Self::start_all(webhooks, patience, Some(log), Some(agent_ca())).await
     }
 
     pub(super) async fn start_patient(webhooks: Webhooks, patience: Patience) -> Self {
-        Self::start_all(webhooks, patience, None).await
+        Self::start_all(webhooks, patience, None, None).await
     }
 
-    async fn start_all(webhooks: Webhooks, patience: Patience, log: Option<Log>) -> Self {
+    async fn start_all(
+        webhooks: Webhooks,
+        patience: Patience,
+        log: Option<Log>,
+        agent_ca: Option<Arc<dyn Signer>>,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (key, ca) = authority();
         let data = tempfile::tempdir().unwrap();
@@ -137,6 +159,8 @@ impl Hub {
             authority: Authority::load(&key, &ca).unwrap(),
             sealed: sealed.clone(),
             log,
+            agent_ca,
+            issuers: Issuers::default(),
             store: Arc::new(object_store::memory::InMemory::new()),
             wake: {
                 let woken = woken.clone();
@@ -342,7 +366,7 @@ impl Agent {
                 ca_fingerprint: Bytes::from_static(&[3; 32]),
                 kubernetes: "v1.35.4".into(),
             }),
-            ..wire::RegisterRequest::default()
+            service_account_token: String::new(),
         };
         let answer = hub
             .connect(None)
