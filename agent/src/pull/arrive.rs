@@ -51,7 +51,6 @@ impl Puller {
         batches: Batches,
     ) -> Result<(), Failure> {
         let Batches { chain, attached } = batches;
-        let seen = chain.seen().cloned();
         let known = chain.known().clone();
         let Some(End {
             statement,
@@ -62,8 +61,7 @@ impl Puller {
         else {
             return Ok(());
         };
-        let statement = self.authored(&known, statement, git_objects).await?;
-        let commit = statement.desired().commit.clone();
+        let (statement, authored) = self.authored(&known, statement, git_objects).await?;
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
         let (manifest, trust_version) =
             (statement.desired().manifest, self.roots.newest().version());
@@ -118,38 +116,43 @@ impl Puller {
                 <[u8; 32]>::try_from(&self.identity.ca_fingerprint[..]).unwrap_or_default(),
             )
             .to_string(),
-            log: saved::Log::of(seen.as_ref(), shown.map(Into::into)),
+            log: saved::Log::of(known.seen.as_ref(), shown.map(Into::into), &known.windows),
+            authored: authored.clone(),
         })
         .await?;
         self.last = Some(last);
-        self.last_commit = Some(commit);
-        self.seen = seen;
+        self.authored = authored;
+        self.seen = known.seen;
+        self.windows = known.windows;
         self.believe();
         self.publish(kept);
         self.tidy(generation).await;
         Ok(())
     }
 
-    /// Whether people signed the commits behind it, where the level asks for that. Hashing and signatures may take long.
+    /// Whether people signed the commits behind it, where the level asks for that, and then the commit up to which they were
+    /// judged. Hashing and signatures may take long.
     async fn authored(
         &self,
         known: &Known,
         statement: VerifiedStatement,
         objects: Untrusted<Vec<Bytes>>,
-    ) -> Result<VerifiedStatement, Failure> {
+    ) -> Result<(VerifiedStatement, Option<String>), Failure> {
         let level = self.roots.newest().cluster(&self.cluster)?.level;
         if level < Level::Authored {
-            return Ok(statement);
+            return Ok((statement, None));
         }
         let judge = Commits {
-            old: self.last_commit.clone(),
+            old: self.authored.clone(),
             objects,
         };
         let known = known.clone();
         let judged = tokio::task::spawn_blocking(move || {
             countersign_ledger::verify::authored(&known, statement, &judge)
         });
-        Ok(judged.await.map_err(std::io::Error::other)??)
+        let statement = judged.await.map_err(std::io::Error::other)??;
+        let commit = statement.desired().commit.clone();
+        Ok((statement, Some(commit)))
     }
 
     /// All checks have passed: now, and only now, it is what this agent knows.

@@ -1,7 +1,9 @@
 //! People's word for a state: the commits that came with it, judged from the last verified state's commit on.
 
 use bytes::Bytes;
+use countersign_ledger::commit::limits::{OBJECT_BYTES_MAX, OBJECTS_MAX};
 use countersign_ledger::commit::{self, Oid, People};
+use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::Person;
 use countersign_ledger::verify::{AuthorRefused, Judge};
 
@@ -10,10 +12,37 @@ use super::Untrusted;
 /// Raw commits and trees as they came, and from where on they are judged.
 #[derive(Debug, Clone)]
 pub struct Commits {
-    /// The commit of the last verified state; none at a first judgement.
+    /// The commit up to which commits were judged here; none at a first judgement.
     pub old: Option<String>,
     /// The objects, each framed; their ids are recomputed from their bytes.
     pub objects: Untrusted<Vec<Bytes>>,
+}
+
+/// Raw Git objects as they come, message by message. What exceeds the judge's limits is not kept.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GitObjects {
+    pub(super) objects: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl GitObjects {
+    /// # Errors
+    /// `COMMIT_LIMIT` where the judge would refuse them for their number or size.
+    pub(super) fn take(&mut self, came: &[Bytes]) -> Result<(), Refusal> {
+        let bytes = came.iter().map(Bytes::len).sum::<usize>();
+        self.bytes = self.bytes.saturating_add(bytes);
+        let count = self.objects.len().saturating_add(came.len());
+        if count > OBJECTS_MAX || self.bytes > OBJECT_BYTES_MAX {
+            return Err(Refusal::AuthorRefused {
+                code: "COMMIT_LIMIT",
+                problem: format!(
+                    "more than {OBJECTS_MAX} Git objects or {OBJECT_BYTES_MAX} bytes of them for one judgement"
+                ),
+            });
+        }
+        self.objects.extend_from_slice(came);
+        Ok(())
+    }
 }
 
 impl Judge for Commits {
