@@ -105,22 +105,20 @@ impl Rogue {
         })
     }
 
+    /// From here on it serves these trust roots to whoever asks.
+    pub fn serve_roots(&self, documents: impl IntoIterator<Item = Vec<u8>>) {
+        let mut roots = self
+            .part
+            .roots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *roots = documents.into_iter().map(bytes::Bytes::from).collect();
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// From now on these are the trust roots that it serves.
-    pub fn serve_roots(&self, documents: &[&[u8]]) {
-        let documents = documents
-            .iter()
-            .map(|bytes| bytes::Bytes::copy_from_slice(bytes));
-        *self
-            .part
-            .roots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = documents.collect();
     }
 
     /// The code of each refusal that agents have reported.
