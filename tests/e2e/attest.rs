@@ -185,7 +185,8 @@ async fn a_plan_that_ci_signed_is_in_the_log_and_named_by_the_audit_and_none_of_
         .await;
     assert!(again.stdout.contains("already"), "{again:?}");
 
-    let plain = || ci.attest(Cli::new(), "eks", &trust, &["--key", key]);
+    let by_key = ["--key", key];
+    let plain = || ci.attest(Cli::new(), "eks", &trust, &by_key);
     let planned = plain().await;
     let place = index(&planned);
     assert!(
