@@ -288,12 +288,12 @@ async fn a_token_speaks_for_its_workspace_alone() {
 
     let other = ci.attest(Cli::new(), "vault", &trust, &way).await;
     assert_eq!(other.code, Some(1), "{other:?}");
-    assert!(other.stderr.contains("TOKEN_SCOPE"), "{other:?}");
+    assert!(other.stderr.contains("CI_TOKEN_SCOPE"), "{other:?}");
     let mut changed = made.stdout.trim().to_owned();
     changed.replace_range(40..41, if &changed[40..41] == "A" { "B" } else { "A" });
     std::fs::write(&file, changed).unwrap();
     let forged = ci.attest(Cli::new(), "eks", &trust, &way).await;
-    assert!(forged.stderr.contains("TOKEN_UNKNOWN"), "{forged:?}");
+    assert!(forged.stderr.contains("CI_TOKEN_UNKNOWN"), "{forged:?}");
     let long = token(&[&scope[..], &["--for", "25h"]].concat()).await;
     assert_ne!(long.code, Some(0), "{long:?}");
     ci.holds_no_value();
@@ -405,7 +405,7 @@ async fn a_workflow_speaks_by_its_identity_token_if_the_operator_allowed_its_rep
     for why in ["claim \"ref\"", "expired", "no key of the issuer"] {
         let refused = attest().await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
-        assert!(refused.stderr.contains("TOKEN_REFUSED"), "{refused:?}");
+        assert!(refused.stderr.contains("WORKFLOW_REFUSED"), "{refused:?}");
         assert!(refused.stderr.contains(why), "{why}: {refused:?}");
     }
     action(&ci, &url, &trust);
