@@ -278,6 +278,7 @@ impl Puller {
     fn known(&self) -> Known {
         Known {
             seen: self.seen.clone(),
+            windows: self.windows.clone(),
             stale_seconds: self.stale_seconds,
             ..Known::new(&self.cluster, self.roots.clone(), self.last)
         }
