@@ -22,6 +22,9 @@ use countersign_ledger::verify::{
 use crate::plan::Desired;
 
 mod desired;
+mod second;
+
+pub use second::Words;
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct Batch {
     pub sources: Vec<Link<Bytes>>,
     /// The log's checkpoint; none before the fleet has a log.
     pub checkpoint: Option<Note>,
+    /// What second renderers said of the last statement.
+    pub reproductions: Vec<Link<Bytes>>,
 }
 
 /// A checkpoint as it came.
@@ -72,6 +77,8 @@ pub struct End {
     pub envelope: Bytes,
     /// That it stands in the log; none before the fleet has one.
     pub shown: Option<Shown>,
+    /// What second renderers said of it.
+    pub words: Words,
 }
 
 impl Chain {
@@ -93,6 +100,7 @@ impl Chain {
             links,
             sources,
             checkpoint,
+            reproductions,
         } = &batch.0;
         let mut known = self.known.clone();
         let checkpoint = match checkpoint {
@@ -116,6 +124,10 @@ impl Chain {
                     note: checkpoint.seen().note.clone(),
                     proof,
                 }),
+                words: Words {
+                    entries: reproductions.clone(),
+                    checkpoint,
+                },
             });
         }
         self.known = known;
@@ -126,6 +138,12 @@ impl Chain {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.newest.is_none()
+    }
+
+    /// What is known once all that came is verified.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// The newest checkpoint that was verified on the way.

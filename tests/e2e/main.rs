@@ -39,6 +39,7 @@ mod object_store;
 mod receipts;
 mod removal;
 mod renderer;
+mod reproduced;
 mod rig;
 mod served;
 mod sources;

@@ -51,10 +51,12 @@ impl Puller {
     ) -> Result<(), Failure> {
         let Batches { chain, attached } = batches;
         let seen = chain.seen().cloned();
+        let known = chain.known().clone();
         let Some(End {
             statement,
             envelope,
             shown,
+            words,
         }) = chain.end()
         else {
             return Ok(());
@@ -79,6 +81,8 @@ impl Puller {
         // A state that does not arrive whole costs what was kept: the next is read as if none had been before.
         let before = self.kept.take();
         let assembled = Assembled::new(sections, before, |digest| store.bytes(digest))?;
+        // Before the objects' blobs are fetched: what may not be applied need not travel.
+        let assembled = assembled.reproduced(&known, &words)?;
         store.flush().await?;
 
         let missing: Vec<(Digest, u64)> = assembled

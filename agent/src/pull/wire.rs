@@ -34,6 +34,7 @@ pub fn head(head: proto::Head) -> Head {
             // One that is no hash leaves no proof: a wrong one and none are refused alike.
             consistency: hashes(&head.consistency).unwrap_or_default(),
         }),
+        reproductions: head.reproductions.into_iter().map(entry).collect(),
     };
     Head {
         batch: Untrusted(batch),

@@ -12,6 +12,7 @@ pub mod lock;
 pub mod log;
 pub mod permit;
 pub mod render;
+pub mod reproduce;
 pub mod status;
 pub mod sync;
 pub mod trust;

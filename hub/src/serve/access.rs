@@ -45,6 +45,8 @@ pub enum Endpoint {
     Log,
     /// The log's door for outsiders.
     LogEntries,
+    /// Salts for second renderers.
+    LogSalts,
     /// A method of a gRPC service; which one is its path.
     Grpc,
     /// The OpenAPI document.
@@ -145,6 +147,8 @@ pub const TABLE: &[Rule] = &[
     ),
     // The statement bears the signature of a key that the trust root lists for it.
     agents("POST", "/log/entries", Role::OwnProof, Endpoint::LogEntries),
+    // So does the request.
+    agents("POST", "/log/salts", Role::OwnProof, Endpoint::LogSalts),
     log("/log/checkpoint"),
     log("/log/trust/{file}"),
     log("/log/blobs/{digest}"),

@@ -120,6 +120,9 @@ impl Agents for Service {
             let level = trust.clusters.get(&peer.cluster);
             let taken = Taken::at(level.map_or("", |member| member.level.as_str()));
             follower = follower.proven(log.clone(), taken);
+            if level.is_some_and(|member| member.level == "reproduced") {
+                follower = follower.reproduced(log.clone());
+            }
         }
         let stream = HeadStream::open(
             self.state.clone(),

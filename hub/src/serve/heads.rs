@@ -5,6 +5,7 @@
 
 mod proof;
 mod restore;
+mod second;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,6 +24,7 @@ pub use proof::Taken;
 pub use restore::restore;
 
 use self::proof::Proving;
+use self::second::{Second, Settled};
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
 /// What was sealed, read back: implemented over index and object store.
@@ -288,6 +290,7 @@ pub struct Follower {
     at: Position,
     greeted: bool,
     proving: Option<Proving>,
+    second: Option<Second>,
 }
 
 /// Why a stream of heads ends.
@@ -314,6 +317,7 @@ impl Follower {
             at,
             greeted: false,
             proving: None,
+            second: None,
         }
     }
 
@@ -321,6 +325,13 @@ impl Follower {
     #[must_use]
     pub fn proven(mut self, log: Log, taken: Taken) -> Self {
         self.proving = Some(Proving::new(log, taken, self.at.tree_size));
+        self
+    }
+
+    /// The same, for a level that asks for a second renderer's word on each state.
+    #[must_use]
+    pub fn reproduced(mut self, log: Log) -> Self {
+        self.second = Some(Second::new(log));
         self
     }
 
@@ -346,10 +357,24 @@ impl Follower {
                 (Next::Head, Some(head)) => Some(self.reach(vec![head.envelope.clone()], &head)),
                 (Next::Catch, Some(head)) => Some(self.catch_up(&head).await?),
             };
+            let (message, words, unspoken) = match message {
+                None => (None, Vec::new(), false),
+                Some(message) => match self.settle(message).await? {
+                    Some((message, words)) => (Some(message), words, false),
+                    // It waits for a word, and hears of newer checkpoints meanwhile.
+                    None => {
+                        let bare = (refresh || !self.greeted).then(wire::Head::default);
+                        (bare, Vec::new(), true)
+                    }
+                },
+            };
             let uncovered = match message {
                 None => false,
                 Some(message) => match self.prove(message)? {
-                    Some(message) => {
+                    Some(mut message) => {
+                        if let Some(proving) = &self.proving {
+                            message.reproductions = proving.shown(words)?;
+                        }
                         self.greeted = true;
                         self.at.generation += message.envelopes.len() as u64;
                         return Ok(message);
@@ -357,7 +382,15 @@ impl Follower {
                     None => true,
                 },
             };
-            refresh = self.wait(uncovered).await?;
+            refresh = self.wait(uncovered, unspoken).await?;
+        }
+    }
+
+    /// What may go out of a message; none if the agent waits for a second renderer's word.
+    async fn settle(&mut self, message: wire::Head) -> Result<Option<Settled>, SealedFault> {
+        match (&self.second, &mut self.proving) {
+            (Some(second), Some(proving)) => second.settle(message, proving.size()).await,
+            (Some(_) | None, _) => Ok(Some((message, Vec::new()))),
         }
     }
 
@@ -368,9 +401,9 @@ impl Follower {
         }
     }
 
-    /// Waits for a newer head or, if one waits for it, another checkpoint; says whether it is time for a message that
+    /// Waits for a newer head or, if one waits for it or for an entry under it, another checkpoint; says whether it is time for a message that
     /// brings a checkpoint alone.
-    async fn wait(&mut self, uncovered: bool) -> Result<bool, Ended> {
+    async fn wait(&mut self, uncovered: bool, unspoken: bool) -> Result<bool, Ended> {
         let Some(proving) = &mut self.proving else {
             self.newest.changed().await.map_err(|_| Ended::Stopped)?;
             return Ok(false);
@@ -378,7 +411,7 @@ impl Follower {
         // Both may be dropped.
         tokio::select! { biased;
             changed = self.newest.changed() => changed.map(|()| false).map_err(|_| Ended::Stopped),
-            () = proving.due(uncovered) => Ok(!uncovered),
+            refresh = due(proving, uncovered, unspoken) => Ok(refresh),
         }
     }
 
@@ -429,6 +462,15 @@ impl Follower {
             ..wire::Head::default()
         }
     }
+}
+
+/// Says whether it is time for a message that brings a checkpoint alone.
+async fn due(proving: &mut Proving, uncovered: bool, unspoken: bool) -> bool {
+    if unspoken {
+        return proving.stirred().await;
+    }
+    proving.due(uncovered).await;
+    !uncovered
 }
 
 fn missing(cluster: &str, generation: u64) -> SealedFault {

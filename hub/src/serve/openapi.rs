@@ -190,6 +190,7 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
         | Endpoint::WebhookGitea
         | Endpoint::Log
         | Endpoint::LogEntries
+        | Endpoint::LogSalts
         | Endpoint::Grpc => None,
     }
 }

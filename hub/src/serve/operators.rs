@@ -70,6 +70,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::WebhookGitea
         | Endpoint::Log
         | Endpoint::LogEntries
+        | Endpoint::LogSalts
         | Endpoint::Grpc => None,
     }
 }

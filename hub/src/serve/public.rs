@@ -91,6 +91,10 @@ fn handler(
             .is_some()
             .then(|| logfiles::handler(state.clone())),
         Endpoint::LogEntries => state.log.is_some().then(|| entries::handler(state.clone())),
+        Endpoint::LogSalts => state
+            .log
+            .is_some()
+            .then(|| entries::salts_handler(state.clone())),
         Endpoint::Grpc
         | Endpoint::OpenApi
         | Endpoint::Fleet

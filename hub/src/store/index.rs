@@ -366,6 +366,14 @@ impl Index {
             .optional()?)
     }
 
+    /// The salt that is kept for the Secret with this commitment.
+    pub fn salt(&self, cluster: &str, commitment: &Digest) -> Result<Option<[u8; 32]>, IndexFault> {
+        let sql = "SELECT salt FROM salt WHERE cluster = ?1 AND commitment = ?2";
+        let values = params![cluster, commitment.as_bytes()];
+        let read = |row: &Row<'_>| row.get(0);
+        Ok(self.lock().query_row(sql, values, read).optional()?)
+    }
+
     /// Keeps the ciphertext of a Secret, for the one before.
     pub fn keep(&self, cluster: &str, object: &ObjectId, kept: &Kept) -> Result<(), IndexFault> {
         let values = params![

@@ -147,6 +147,33 @@ impl StolenLog {
         Ok(bytes)
     }
 
+    /// Writes it into a folder as static files, for whoever reads it there.
+    ///
+    /// # Errors
+    /// If a file can't be written, or there are more entries than one tile holds.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let size = self.size();
+        anyhow::ensure!((1..256).contains(&size), "{size} entries");
+        let entries = countersign_ledger::bundle::encode(self.entries.iter().map(Vec::as_slice))?;
+        let hashes: Vec<u8> = self
+            .leaves
+            .iter()
+            .flat_map(|leaf| leaf.as_bytes().to_vec())
+            .collect();
+        for (path, bytes) in [
+            (format!("tile/entries/000.p/{size}"), entries),
+            (format!("tile/0/000.p/{size}"), hashes),
+            ("checkpoint".to_owned(), self.checkpoint()?),
+        ] {
+            let path = folder.join(path);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(path, bytes)?;
+        }
+        Ok(())
+    }
+
     /// That the tree of the first `old` entries is a prefix of the whole.
     ///
     /// # Errors

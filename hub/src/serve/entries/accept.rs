@@ -127,7 +127,11 @@ pub(crate) fn accept(
 }
 
 /// The one key that signed it, by the trust root's name of it.
-fn signer(envelope: &Envelope, root: &VerifiedRoot, role: Role<'_>) -> Result<String, Refusal> {
+pub(super) fn signer(
+    envelope: &Envelope,
+    root: &VerifiedRoot,
+    role: Role<'_>,
+) -> Result<String, Refusal> {
     let document = root.document();
     let keys = match role {
         Role::Overrider => &document.overriders,
