@@ -156,14 +156,15 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (restored, checked) = restore::restore(&engine, &saved, &options.cluster, &roots)
         .await?
         .unzip();
-    let seen = saved
-        .state()
-        .map_err(|error| StartError::Data {
-            folder: options.data.display().to_string(),
-            error,
-        })?
-        .and_then(|state| state.log)
-        .map(|log| log.seen());
+    let kept = saved.state().map_err(|error| StartError::Data {
+        folder: options.data.display().to_string(),
+        error,
+    })?;
+    let (log, authored) = kept.map(|state| (state.log, state.authored)).unzip();
+    let log = log.flatten();
+    let windows = log.as_ref().map(|log| log.windows(&roots));
+    let windows = windows.unwrap_or_default();
+    let seen = log.map(|log| log.seen());
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
@@ -179,6 +180,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         .map(|kept| kept.manifest().statement().last());
     let (believed, known) = watch::channel(Known {
         seen: seen.clone(),
+        windows: windows.clone(),
         stale_seconds: options.stale_seconds(),
         ..Known::new(&options.cluster, roots.clone(), last)
     });
@@ -229,6 +231,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         warned: None,
         renew: false,
         last,
+        authored: authored.flatten(),
+        windows,
         seen,
         stale_seconds: options.stale_seconds(),
         roots,

@@ -21,6 +21,7 @@ mod air_gap;
 mod argo;
 mod attacks;
 mod audit_live;
+mod authored;
 mod bench;
 mod charts;
 mod corpus;

@@ -48,6 +48,7 @@ struct Part {
     /// What makes the head look logged.
     log: Option<StolenLog>,
     blobs: Mutex<Vec<Blob>>,
+    roots: Mutex<Vec<bytes::Bytes>>,
     reports: Mutex<Vec<ReportRequest>>,
 }
 
@@ -78,6 +79,7 @@ impl Rogue {
             head: Mutex::new(head),
             log,
             blobs: Mutex::new(blobs),
+            roots: Mutex::default(),
             reports: Mutex::default(),
         });
         let listener = TcpListener::bind(address)
@@ -101,6 +103,16 @@ impl Rogue {
             stop: Some(stop),
             task,
         })
+    }
+
+    /// From here on it serves these trust roots to whoever asks.
+    pub fn serve_roots(&self, documents: impl IntoIterator<Item = Vec<u8>>) {
+        let mut roots = self
+            .part
+            .roots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *roots = documents.into_iter().map(bytes::Bytes::from).collect();
     }
 
     /// Where it listens.
@@ -283,7 +295,10 @@ impl Agents for Service {
         &self,
         _: Request<TrustRootsRequest>,
     ) -> Result<Response<TrustRootsResponse>, Status> {
-        Ok(Response::new(TrustRootsResponse::default()))
+        let roots = self.0.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Response::new(TrustRootsResponse {
+            trust_roots: roots.clone(),
+        }))
     }
 
     async fn heads(

@@ -158,6 +158,7 @@ impl Hub {
             },
             authority: Authority::load(&key, &ca).unwrap(),
             sealed: sealed.clone(),
+            commits: None,
             log,
             agent_ca,
             issuers: Issuers::default(),
