@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use countersign_ledger::commit::{ObjectKind, frame};
 use countersign_ledger::key::FileKey;
 use countersign_tests::{
     cli::{Cli, Output},
     rogue::{Forgery, forge},
+    tool::Tool,
     until,
 };
 use serde_json::json;
@@ -21,17 +23,22 @@ use crate::{
     log_attacks::the_seen_log,
 };
 
+mod level;
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Somebody who looks at a log with a clone of their own, and signs nothing.
 struct Looker {
     repo: PathBuf,
     trust: PathBuf,
+    renderer: PathBuf,
 }
 
 impl Looker {
-    fn of(stand: &Stand) -> Self {
+    async fn of(stand: &Stand) -> Self {
+        let renderer = tokio::task::spawn_blocking(|| Tool::Renderer.path().unwrap());
         Self {
+            renderer: renderer.await.unwrap(),
             repo: stand.world.bare.path().to_owned(),
             trust: stand.world.trust.document(),
         }
@@ -45,6 +52,8 @@ impl Looker {
             log.into(),
             "--trust".into(),
             self.trust.clone().into(),
+            "--renderer".into(),
+            self.renderer.clone().into(),
         ]);
         args.extend(more.iter().map(OsString::from));
         Cli::new().run(args).unwrap()
@@ -59,6 +68,31 @@ pub(crate) fn forged(stand: &Stand) -> Forgery {
     let sealer = FileKey::from_pem(&pem).unwrap();
     let loot = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "loot", "namespace": "default"}, "data": {"v": "stolen"}});
     forge(&newest, &loot, &sealer).unwrap()
+}
+
+/// The commit and the trees behind it, as they travel.
+fn objects(repository: &Path, commit: &str) -> Vec<bytes::Bytes> {
+    let git = |args: &[&str]| {
+        let done = std::process::Command::new("git")
+            .current_dir(repository)
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{args:?}: {done:?}");
+        done.stdout
+    };
+    let list = git(&["rev-list", "--objects", "--no-object-names", commit]);
+    let list = String::from_utf8(list).unwrap();
+    let framed = list.lines().filter_map(|id| {
+        let kind = String::from_utf8(git(&["cat-file", "-t", id])).unwrap();
+        let (kind, name) = match kind.trim() {
+            "commit" => (ObjectKind::Commit, "commit"),
+            "tree" => (ObjectKind::Tree, "tree"),
+            _ => return None,
+        };
+        Some(frame(kind, &git(&["cat-file", name, id])).into())
+    });
+    framed.collect()
 }
 
 /// A copy of the store's blobs and trust roots, with the forgery's blobs.
@@ -92,7 +126,7 @@ async fn a_forged_manifest_behind_a_genuine_commit_is_found_on_any_level_from_a_
         .await;
     stand.remove("clusters/one/b.yaml").await;
     let log = the_seen_log(&stand).await;
-    let looker = Looker::of(&stand);
+    let looker = Looker::of(&stand).await;
     let store = stand.world.hub.data().join("store");
     until("all three states are published", LIMIT, async || {
         let honest = looker.looks(&store, &[]);

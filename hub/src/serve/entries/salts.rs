@@ -100,3 +100,88 @@ fn find(log: &Log, asked: &SaltsRequest) -> Result<SaltsAnswer, Refusal> {
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_ledger::Digest;
+    use countersign_ledger::dsse;
+    use countersign_ledger::key::{FileKey, RingVerifier, Sign};
+    use countersign_ledger::trust::{ClusterTrust, Level, NamedKey, RoleKey, RootRole, TrustRoot};
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    fn key(name: &str) -> FileKey {
+        FileKey::from_seed(Digest::of(name.as_bytes()).as_bytes()).unwrap()
+    }
+
+    fn named(name: &str) -> Vec<NamedKey> {
+        vec![NamedKey {
+            key: key(name).public(),
+            name: name.into(),
+        }]
+    }
+
+    fn root() -> VerifiedRoot {
+        let role = RootRole {
+            keys: named("root"),
+            threshold: 1,
+        };
+        let mut root = TrustRoot::new("acme", "2026-11-01T00:00:00Z", role, Digest::of(b"ca"));
+        let sealer = key("sealer").public();
+        root.sealers
+            .insert("prod".into(), vec![RoleKey { key: sealer }]);
+        let trust = ClusterTrust {
+            environment: "prod".into(),
+            level: Level::Signed,
+        };
+        root.clusters.insert("eks".into(), trust);
+        root.overriders = named("olga");
+        root.reproducers = named("rita");
+        let document = root.sign(&[&key("root")]).unwrap();
+        VerifiedRoot::pinned(
+            document.bytes(),
+            &Digest::of(document.bytes()),
+            &RingVerifier,
+        )
+        .unwrap()
+    }
+
+    fn asks(by: &str, change: impl Fn(&mut SaltsRequest)) -> Result<String, &'static str> {
+        let mut asked = SaltsRequest {
+            fleet: "acme".into(),
+            cluster: "eks".into(),
+            until: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(60),
+            commitments: vec![Digest::of(b"commitment")],
+        };
+        change(&mut asked);
+        let payload = serde_json::to_vec(&asked).unwrap();
+        let key = key(by);
+        let signers: [&dyn Sign; 1] = [&key];
+        let envelope = dsse::sign(SALTS_TYPE, &payload, &signers).unwrap();
+        let read = read(envelope.bytes(), &root(), Timestamp::UNIX_EPOCH);
+        read.map(|(_, by)| by).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn salts_are_for_second_renderers_of_this_fleet_and_not_for_long() {
+        assert_eq!(asks("rita", |_| {}), Ok("rita".to_owned()));
+        for other in ["olga", "sealer", "nobody"] {
+            assert_eq!(asks(other, |_| {}), Err("SIGNATURE_INVALID"), "{other}");
+        }
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        for until in [at(-1), at(SALTS_SECONDS_MAX + 1)] {
+            assert_eq!(
+                asks("rita", |asked| asked.until = until),
+                Err("SALTS_REQUEST")
+            );
+        }
+        for change in [
+            |asked: &mut SaltsRequest| asked.fleet = "other".into(),
+            |asked: &mut SaltsRequest| asked.cluster = "other".into(),
+            |asked: &mut SaltsRequest| asked.commitments = vec![Digest::of(b"x"); SALTS_MAX + 1],
+        ] {
+            assert_eq!(asks("rita", change), Err("SALTS_REQUEST"));
+        }
+    }
+}
