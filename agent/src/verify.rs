@@ -23,9 +23,11 @@ use crate::plan::Desired;
 
 mod author;
 mod desired;
+mod second;
 
 pub use author::Commits;
 use author::GitObjects;
+pub use second::Words;
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Batch {
     pub sources: Vec<Link<Bytes>>,
     /// The log's checkpoint; none before the fleet has a log.
     pub checkpoint: Option<Note>,
+    /// What second renderers said of the last statement.
+    pub reproductions: Vec<Link<Bytes>>,
     /// Since when trust roots are in effect: their entries, in the order of the log.
     pub trust_entries: Vec<Link<Bytes>>,
     /// More follow before the head is reached.
@@ -84,6 +88,8 @@ pub struct End {
     pub envelope: Bytes,
     /// That it stands in the log; none before the fleet has one.
     pub shown: Option<Shown>,
+    /// What second renderers said of it.
+    pub words: Words,
     /// Raw commits and trees that came with it.
     pub git_objects: Untrusted<Vec<Bytes>>,
 }
@@ -147,6 +153,10 @@ impl Chain {
                         note: checkpoint.seen().note.clone(),
                         proof,
                     }),
+                    words: Words {
+                        entries: batch.reproductions.clone(),
+                        checkpoint: checkpoint.clone(),
+                    },
                     git_objects: Untrusted(std::mem::take(&mut git_objects).objects),
                 });
             }

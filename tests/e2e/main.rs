@@ -42,6 +42,7 @@ mod object_store;
 mod receipts;
 mod removal;
 mod renderer;
+mod reproduced;
 mod rig;
 mod root_attacks;
 mod served;

@@ -56,6 +56,7 @@ impl Puller {
             statement,
             envelope,
             shown,
+            words,
             git_objects,
         }) = chain.end()
         else {
@@ -83,6 +84,8 @@ impl Puller {
         // A state that does not arrive whole costs what was kept: the next is read as if none had been before.
         let before = self.kept.take();
         let assembled = Assembled::new(sections, before, |digest| store.bytes(digest))?;
+        // Before the objects' blobs are fetched: what may not be applied need not travel.
+        let assembled = assembled.reproduced(&known, &words)?;
         store.flush().await?;
 
         let missing: Vec<(Digest, u64)> = assembled

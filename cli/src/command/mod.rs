@@ -14,6 +14,7 @@ pub mod lock;
 pub mod log;
 pub mod permit;
 pub mod render;
+pub mod reproduce;
 pub mod status;
 pub mod sync;
 pub mod trust;

@@ -121,6 +121,9 @@ impl Agents for Service {
             let taken = Taken::at(level.map_or("", |member| member.level.as_str()));
             let proven = follower.proven(log.clone(), taken).await;
             follower = proven.map_err(|error| unread(&self.state, &error))?;
+            if level.is_some_and(|member| member.level == "reproduced") {
+                follower = follower.reproduced(log.clone());
+            }
         }
         if let Some(commits) = self.state.commits_for(&peer.cluster) {
             follower = follower.authored(commits, &request.get_ref().authored_commit);

@@ -6,6 +6,7 @@
 mod authors;
 mod proof;
 mod restore;
+mod second;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,6 +27,7 @@ pub use restore::restore;
 
 use self::authors::Authors;
 use self::proof::Proving;
+use self::second::{Second, Settled};
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
 /// What was sealed, read back: implemented over index and object store.
@@ -291,6 +293,7 @@ pub struct Follower {
     at: Position,
     greeted: bool,
     proving: Option<Proving>,
+    second: Option<Second>,
     authors: Option<Authors>,
     /// Messages that belong together, of which the first are handed out already.
     rest: VecDeque<wire::Head>,
@@ -323,6 +326,7 @@ impl Follower {
             at,
             greeted: false,
             proving: None,
+            second: None,
             authors: None,
             rest: VecDeque::new(),
         }
@@ -342,6 +346,13 @@ impl Follower {
     #[must_use]
     pub fn authored(mut self, commits: Arc<dyn Commits>, judged: &str) -> Self {
         self.authors = Some(Authors::new(commits, judged));
+        self
+    }
+
+    /// The same, for a level that asks for a second renderer's word on each state.
+    #[must_use]
+    pub fn reproduced(mut self, log: Log) -> Self {
+        self.second = Some(Second::new(log));
         self
     }
 
@@ -370,17 +381,41 @@ impl Follower {
                 (Next::Head, Some(head)) => Some(self.reach(vec![head.envelope.clone()], &head)),
                 (Next::Catch, Some(head)) => Some(self.catch_up(&head).await?),
             };
+            let (message, words, unspoken) = match message {
+                None => (None, Vec::new(), false),
+                Some(message) => match self.settle(message).await? {
+                    Some((message, words)) => (Some(message), words, false),
+                    // It waits for a word, and hears of newer checkpoints meanwhile.
+                    None => {
+                        let bare = (refresh || !self.greeted).then(wire::Head::default);
+                        (bare, Vec::new(), true)
+                    }
+                },
+            };
             let uncovered = match message {
                 None => false,
                 Some(message) => {
                     let commits = self.commits(&message).await?;
                     match self.prove(message)? {
-                        Some(message) => return Ok(self.hand_out(message, commits)),
+                        Some(mut message) => {
+                            if let Some(proving) = &self.proving {
+                                message.reproductions = proving.shown(words)?;
+                            }
+                            return Ok(self.hand_out(message, commits));
+                        }
                         None => true,
                     }
                 }
             };
-            refresh = self.wait(uncovered).await?;
+            refresh = self.wait(uncovered, unspoken).await?;
+        }
+    }
+
+    /// What may go out of a message; none if the agent waits for a second renderer's word.
+    async fn settle(&mut self, message: wire::Head) -> Result<Option<Settled>, SealedFault> {
+        match (&self.second, &mut self.proving) {
+            (Some(second), Some(proving)) => second.settle(message, proving.size()).await,
+            (Some(_) | None, _) => Ok(Some((message, Vec::new()))),
         }
     }
 
@@ -414,9 +449,9 @@ impl Follower {
         }
     }
 
-    /// Waits for a newer head or, if one waits for it, another checkpoint; says whether it is time for a message that
+    /// Waits for a newer head or, if one waits for it or for an entry under it, another checkpoint; says whether it is time for a message that
     /// brings a checkpoint alone.
-    async fn wait(&mut self, uncovered: bool) -> Result<bool, Ended> {
+    async fn wait(&mut self, uncovered: bool, unspoken: bool) -> Result<bool, Ended> {
         let Some(proving) = &mut self.proving else {
             self.newest.changed().await.map_err(|_| Ended::Stopped)?;
             return Ok(false);
@@ -424,7 +459,7 @@ impl Follower {
         // Both may be dropped.
         tokio::select! { biased;
             changed = self.newest.changed() => changed.map(|()| false).map_err(|_| Ended::Stopped),
-            () = proving.due(uncovered) => Ok(!uncovered),
+            refresh = due(proving, uncovered, unspoken) => Ok(refresh),
         }
     }
 
@@ -475,6 +510,15 @@ impl Follower {
             ..wire::Head::default()
         }
     }
+}
+
+/// Says whether it is time for a message that brings a checkpoint alone.
+async fn due(proving: &mut Proving, uncovered: bool, unspoken: bool) -> bool {
+    if unspoken {
+        return proving.stirred().await;
+    }
+    proving.due(uncovered).await;
+    !uncovered
 }
 
 fn missing(cluster: &str, generation: u64) -> SealedFault {
