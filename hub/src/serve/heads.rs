@@ -20,6 +20,7 @@ use tonic::Status;
 
 use crate::log::Log;
 
+pub(crate) use authors::commit as commit_of;
 pub use authors::{Commits, NoCommits};
 pub use proof::Taken;
 pub use restore::restore;
@@ -342,6 +343,15 @@ impl Follower {
     #[must_use]
     pub fn authored(mut self, commits: Arc<dyn Commits>, judged: &str) -> Self {
         self.authors = Some(Authors::new(commits, judged));
+        self
+    }
+
+    /// The same, for one who may not have judged anything yet: with what a first judgement reads as well.
+    #[must_use]
+    pub fn or_first(mut self) -> Self {
+        if let Some(authors) = &mut self.authors {
+            authors.or_first();
+        }
         self
     }
 
