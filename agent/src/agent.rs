@@ -134,7 +134,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         options.cluster,
         &Digest::of(&keys.receipt().0).to_string()[..16]
     );
-    let lease = Lease::new(api.clone(), &options.namespace, &holder);
     let (engine, queues) = Engine::new(
         api.clone(),
         Arc::clone(&saved),
@@ -142,6 +141,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         keys.secret_key(),
         options.settings(),
     );
+    let floor = Arc::clone(&engine.floor);
+    let lease = Lease::new(api.clone(), &options.namespace, &holder, floor);
     let identity = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         identity = start::identify(&engine, &api, &saved) => identity,
@@ -160,11 +161,37 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         folder: options.data.display().to_string(),
         error,
     })?;
+    let generation = kept.as_ref().map_or(0, |state| state.generation);
     let (log, authored) = kept.map(|state| (state.log, state.authored)).unzip();
     let log = log.flatten();
     let windows = log.as_ref().map(|log| log.windows(&roots));
     let windows = windows.unwrap_or_default();
     let seen = log.map(|log| log.seen());
+    let floor = start::floor(
+        &engine,
+        &lease,
+        &options.cluster,
+        &roots,
+        generation,
+        seen.as_ref(),
+    );
+    // A volume that was set back is no reason to take the cluster back: it waits for what the hub brings.
+    let (restored, checked) = match floor.check(generation, &roots) {
+        Err(refusal) if generation > 0 => {
+            engine.refused_by(&refusal);
+            (
+                restored.map(|kept| (kept.manifest().statement().last(), None)),
+                None,
+            )
+        }
+        _ => (
+            restored.map(|kept| (kept.manifest().statement().last(), Some(kept))),
+            checked,
+        ),
+    };
+    let (last, restored) = restored.unzip();
+    let restored = restored.flatten();
+    let seen = floor.log.map(|log| log.seen());
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
@@ -175,9 +202,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         })?;
     engine.receipts.recorded(queue.synced());
     let outbox = Outbox::new(queue);
-    let last = restored
-        .as_ref()
-        .map(|kept| kept.manifest().statement().last());
     let (believed, known) = watch::channel(Known {
         seen: seen.clone(),
         windows: windows.clone(),
@@ -194,8 +218,28 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         },
         stop.clone(),
     ));
+    let hub_ca = roots.newest().document().hub_ca;
+    let (hub, signed) = match &options.import_dir {
+        None => {
+            let url = options.hub.clone().unwrap_or_default();
+            (Hub::new(url, hub_ca), courier::Signed::default())
+        }
+        Some(folder) => {
+            let fleet = roots.newest().fleet();
+            let (cluster, stop) = (&options.cluster, stop.clone());
+            let started = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
+            let (line, signed) = started.map_err(|error| at(folder, error))?;
+            (Hub::by_files(line, hub_ca), signed)
+        }
+    };
     if let Some(folder) = &options.export_dir {
-        let bag = start::bag(folder, &options, &keys, &identity, &roots, &outbox, &known)?;
+        let bag = courier::Bag {
+            folder: folder.clone(),
+            outbox: Arc::clone(&outbox),
+            known: known.clone(),
+            registration: start::registration(&options, &keys, &identity, &roots)?,
+            signed,
+        };
         tasks.spawn(bag.run(stop.clone()));
     }
     tasks.spawn(send::run(
@@ -209,16 +253,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         },
         stop.clone(),
     ));
-    let hub_ca = roots.newest().document().hub_ca;
-    let hub = match &options.import_dir {
-        None => Hub::new(options.hub.clone().unwrap_or_default(), hub_ca),
-        Some(folder) => {
-            let fleet = roots.newest().fleet();
-            let (cluster, stop) = (&options.cluster, stop.clone());
-            let line = courier::start(folder, fleet, cluster, &engine, &tasks, stop);
-            Hub::by_files(line.map_err(|error| at(folder, error))?, hub_ca)
-        }
-    };
     let mut puller = Puller {
         hub,
         keys,

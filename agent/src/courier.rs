@@ -18,12 +18,13 @@ mod service;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::{Roots, VerifiedRoot};
+use countersign_proto::agent::v1 as proto;
 use countersign_proto::agent::v1::agents_server::AgentsServer;
 use countersign_proto::limits::HEAD_BYTES_MAX;
 use tokio::io::DuplexStream;
@@ -44,6 +45,9 @@ use service::Service;
 const PIPE_BYTES: usize = 256 << 10;
 /// Between two looks for the first trust root.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The enrolment that this agent signed and that a person is to carry.
+pub type Signed = Arc<Mutex<Option<proto::EnrolRequest>>>;
 
 /// A connection to the stand-in; each call opens one.
 #[derive(Debug, Clone)]
@@ -74,7 +78,7 @@ pub fn start(
     engine: &Arc<Engine>,
     tasks: &TaskTracker,
     stop: CancellationToken,
-) -> io::Result<Line> {
+) -> io::Result<(Line, Signed)> {
     let told = Arc::clone(engine);
     let tell = move |code: &'static str, file: &str, text: &str| {
         told.refused_once(code, file, &format!("{file}: {text}"));
@@ -82,7 +86,8 @@ pub fn start(
     let desk = Arc::new(Desk::new(fleet, cluster, Box::new(tell)));
     let watcher = folder::watch(folder, Arc::clone(&desk))?;
     let (line, connections) = mpsc::unbounded_channel();
-    let service = AgentsServer::new(Service::new(desk))
+    let signed = Signed::default();
+    let service = AgentsServer::new(Service::new(desk, Arc::clone(&signed)))
         .max_decoding_message_size(HEAD_BYTES_MAX)
         .max_encoding_message_size(HEAD_BYTES_MAX);
     tasks.spawn(async move {
@@ -97,7 +102,7 @@ pub fn start(
         }
         drop(watcher);
     });
-    Ok(Line(line))
+    Ok((Line(line), signed))
 }
 
 /// The trust root of this digest, out of any parcel in the folder, and those that follow it; waits until one is there.
@@ -124,7 +129,7 @@ fn root_in(folder: &Path, digest: &Digest) -> Result<Option<Roots>, String> {
         };
         let root = VerifiedRoot::pinned(pinned, digest, &RingVerifier);
         let mut roots = Roots::new(root.map_err(|refusal| refusal.to_string())?);
-        follow(&mut roots, documents).map_err(|refusal| refusal.to_string())?;
+        follow(&mut roots, &documents).map_err(|refusal| refusal.to_string())?;
         return Ok(Some(roots));
     }
     Ok(None)

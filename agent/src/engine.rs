@@ -17,6 +17,7 @@ use crate::apply::discovery::Kinds;
 use crate::apply::outcome::Problem;
 use crate::apply::pace::Pace;
 use crate::clock;
+use crate::floor::Floors;
 use crate::keys::SecretKey;
 use crate::metrics::Metrics;
 use crate::news::{DriftRecord, News};
@@ -99,6 +100,8 @@ pub struct Engine {
     pub waits: Mutex<BTreeMap<Arc<str>, String>>,
     /// What happened and is to be countersigned.
     pub receipts: Inbox,
+    /// Below what nothing is believed.
+    pub floor: Arc<Floors>,
     world: Mutex<World>,
     kinds: RwLock<Arc<Kinds>>,
     discovery: tokio::sync::Mutex<Option<Instant>>,
@@ -153,6 +156,7 @@ impl Engine {
             news: Mutex::default(),
             waits: Mutex::default(),
             receipts: Inbox::default(),
+            floor: Arc::default(),
             world: Mutex::default(),
             kinds: RwLock::default(),
             discovery: tokio::sync::Mutex::new(None),

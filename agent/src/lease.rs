@@ -1,8 +1,11 @@
 //! One agent a cluster: a Lease in the agent's namespace, where that is allowed. A second agent steps back and waits.
 //!
 //! The holder's name is derived from the receipt key, so the same agent started again holds its lease at once and a
-//! crash leaves nothing to wait for. [`judge`] decides; the rest reads and writes.
+//! crash leaves nothing to wait for. [`judge`] decides; the rest reads and writes. With each renewal goes the floor
+//! ([`crate::floor`]), which stands in an annotation.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::client::{self, ApiServer, CALL_MAX};
 use crate::clock;
+use crate::floor::{ANNOTATION, Floor, Floors};
 use crate::plan::rails::LEASE as NAME;
 
 /// A lease that was not renewed for so long is free.
@@ -62,17 +66,35 @@ pub struct Lease {
     api: ApiServer,
     namespace: String,
     me: String,
+    floor: Arc<Floors>,
+    /// What the Lease held of it when it was read last, whoever wrote it.
+    found: Arc<Mutex<Option<Floor>>>,
 }
 
 impl Lease {
     /// The lease of the agent in `namespace`, for the holder `me`.
     #[must_use]
-    pub fn new(api: ApiServer, namespace: &str, me: &str) -> Self {
+    pub fn new(api: ApiServer, namespace: &str, me: &str, floor: Arc<Floors>) -> Self {
         Self {
             api,
             namespace: namespace.to_owned(),
             me: me.to_owned(),
+            floor,
+            found: Arc::default(),
         }
+    }
+
+    /// The floor that it held when it was read last.
+    #[must_use]
+    pub fn found(&self) -> Option<Floor> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.clone()
+    }
+
+    /// What the Lease says of the floor from now on: as it stands here or, until that is known, as it was found.
+    fn annotation(&self) -> Option<String> {
+        let floor = self.floor.get().or_else(|| self.found());
+        floor.map(|floor| floor.text())
     }
 
     /// Waits until this agent may act.
@@ -156,6 +178,9 @@ impl Lease {
                 let Ok(lease) = serde_json::from_slice::<Object>(&answer.body) else {
                     return Outcome::Failed;
                 };
+                let held = lease.metadata.annotations.get(ANNOTATION);
+                *self.found.lock().unwrap_or_else(PoisonError::into_inner) =
+                    held.and_then(|text| Floor::parse(text));
                 let seen = Seen {
                     holder: lease.spec.holder_identity.unwrap_or_default(),
                     renewed: lease.spec.renew_time.unwrap_or_default(),
@@ -202,6 +227,9 @@ impl Lease {
                 "renewTime": format!("{now:.6}"),
             },
         });
+        if let Some(floor) = self.annotation() {
+            lease["metadata"]["annotations"] = json!({ ANNOTATION: floor });
+        }
         if !version.is_empty() {
             lease["metadata"]["resourceVersion"] = version.into();
         }
@@ -245,6 +273,8 @@ struct Object {
 #[serde(rename_all = "camelCase")]
 struct Meta {
     resource_version: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -11,6 +11,7 @@ pub mod config;
 pub mod courier;
 pub mod delete;
 pub mod engine;
+pub mod floor;
 pub mod heal;
 pub mod health;
 pub mod identity;

@@ -53,6 +53,10 @@ pub enum Command {
     Permit(command::permit::PermitArgs),
     /// Answer an auditor's questions from the signed log, offline too.
     Audit(command::audit::AuditArgs),
+    /// Say in the log what CI changes below the clusters.
+    Attest(command::attest::AttestArgs),
+    /// Give CI its tokens.
+    Ci(command::ci::CiArgs),
     /// Make and read trust roots.
     Trust(command::trust::TrustArgs),
     /// Let clusters join.

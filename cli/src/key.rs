@@ -4,14 +4,16 @@
 use std::io::IsTerminal as _;
 
 use countersign_ledger::dsse::{Envelope, pae};
+use countersign_ledger::key::FileKey;
 use countersign_signer::{Around, KeyFileError, OpenError, Prompt, Reference, Signer};
+
+use zeroize::Zeroizing;
 
 use crate::command::wait;
 use crate::exit::Failure;
 use crate::output::safe;
 
 /// What `--key` takes, for help texts.
-#[allow(dead_code)]
 pub const KEY_HELP: &str = "\
 A key is a file (PEM, also with a passphrase), vault:<mount>/<key>[@<version>] or awskms:<arn>.
 Passphrase: COUNTERSIGN_KEY_PASSPHRASE_FILE, COUNTERSIGN_KEY_PASSPHRASE, or you are asked.
@@ -53,8 +55,16 @@ fn failed(error: OpenError) -> Failure {
     }
 }
 
+/// A key as a file with a passphrase, which the environment or the person gives.
+pub fn encrypted(key: &FileKey, what: &str) -> Result<Zeroizing<String>, Failure> {
+    let around = around();
+    let passphrase = countersign_signer::new_passphrase(&around.env, around.prompt, what)
+        .map_err(|e| Failure::Mistake(safe(&e.to_string())))?;
+    countersign_signer::encrypt(key, &passphrase, &ring::rand::SystemRandom::new())
+        .map_err(|e| Failure::Fault(format!("{what}: {e}")))
+}
+
 /// Signs a payload with one key: the envelope that travels. Not within an asynchronous runtime.
-#[allow(dead_code)] // the commands that sign statements use it
 pub fn sign(signer: &dyn Signer, payload_type: &str, payload: &[u8]) -> Result<Envelope, Failure> {
     let message = pae(payload_type, payload);
     let signature = signature(signer, &message)?;

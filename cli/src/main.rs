@@ -7,6 +7,7 @@
 mod args;
 mod audit;
 mod command;
+mod entry;
 mod exit;
 mod hub;
 mod key;
@@ -50,6 +51,8 @@ fn main() -> ExitCode {
         Command::Sync(args) => command::sync::run(&args),
         Command::Permit(args) => command::permit::run(&args, color),
         Command::Audit(args) => command::audit::run(&args, color),
+        Command::Attest(args) => command::attest::run(&args),
+        Command::Ci(args) => command::ci::run(&args),
         Command::Trust(args) => command::trust::run(&args),
         Command::Cluster(args) => command::cluster::run(&args),
         Command::Log(args) => command::log::run(&args),

@@ -4,6 +4,7 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. Secrets are never
 //! options: an option names the file that holds one. [`Options`] is what was written; [`Config`] is what it means.
 
+mod keys;
 pub mod meaning;
 
 use std::path::{Path, PathBuf};
@@ -75,6 +76,14 @@ options! {
     trust("trust", "COUNTERSIGN_HUB_TRUST", "`trust.json` in the data folder"): String;
     /// Folder of the hub's keys (`sealer-<environment>.key`, `hub-ca.key`, `hub-ca.crt`).
     keys("keys", "COUNTERSIGN_HUB_KEYS", "`keys` in the data folder"): PathBuf;
+    /// Sealer keys that are elsewhere: `production=vault:transit/prod`, `staging=awskms:arn:…`, or a file; several by commas.
+    sealer_keys("sealer-keys", "COUNTERSIGN_HUB_SEALER_KEYS", "`sealer-<environment>.key` in `keys`"): String;
+    /// The log's key, if it is elsewhere: `vault:<mount>/<key>`, `awskms:<arn>`, or a file.
+    log_key("log-key", "COUNTERSIGN_HUB_LOG_KEY", "`log.key` in `keys`"): String;
+    /// The agent CA's key, if it is elsewhere: `vault:<mount>/<key>`, `awskms:<arn>`, or a file.
+    agent_ca_key("agent-ca-key", "COUNTERSIGN_HUB_AGENT_CA_KEY", "`agent-ca.key` in `keys`"): String;
+    /// TOML file with the workflows that may say what they did to the infrastructure: see the operator's guide.
+    ci_workflows("ci-workflows", "COUNTERSIGN_HUB_CI_WORKFLOWS", "none"): PathBuf;
     /// Object store: a folder, `file:///…`, or `s3://bucket/prefix`.
     store("store", "COUNTERSIGN_HUB_STORE", "`store` in the data folder"): String;
     /// Endpoint of an S3 store that is not AWS.
@@ -176,6 +185,7 @@ fn anchored(mut options: Options, folder: &Path) -> Options {
         &mut options.ssh_key_file,
         &mut options.known_hosts_file,
         &mut options.join_issuers,
+        &mut options.ci_workflows,
         &mut options.webhook_github_secret_file,
         &mut options.webhook_gitlab_secret_file,
         &mut options.webhook_gitea_secret_file,

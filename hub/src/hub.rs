@@ -5,6 +5,7 @@
 //! made whole, heads are served, and the newest commit is looked at again.
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -21,10 +22,11 @@ use crate::log::{self, LogMetrics};
 use crate::metrics::Metrics;
 use crate::pipeline::stage::Stage;
 use crate::pipeline::{Parts, Pipeline, PipelineError, workers};
+use crate::roots::{Door, watch_for_keys};
 use crate::seal::{self, OpenError, SealError, Sealer, Secrets};
 use crate::sealed::{self, Record};
 use crate::serve::records::RecordFault;
-use crate::serve::{self, Clock, Hook, Member, Setup, StartError, State, Trust, Webhooks};
+use crate::serve::{self, Clock, Guests, Hook, Member, Setup, StartError, State, Trust, Webhooks};
 use crate::store::index::IndexFault;
 use crate::store::{Index, LocationError, Objects, Store, StoreFault, trust_path};
 use crate::track::trouble::Trouble;
@@ -114,11 +116,41 @@ pub async fn run_with(
     stop: CancellationToken,
 ) -> Result<(), HubError> {
     let _lock = lock(&config.data)?;
-    let Trusted {
-        root,
-        sealers,
-        authority,
-    } = trust::open(&config.trust, &config.keys)?;
+    let mut config = config;
+    loop {
+        match Box::pin(once(&config, Arc::clone(&stage), &stop)).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::Anew { agents, operators } => {
+                tracing::info!("starting anew under the newest trust root");
+                config.listen = agents;
+                config.operator_listen = operators;
+            }
+        }
+    }
+}
+
+/// How one run ended.
+enum Ended {
+    /// As it was told to, from outside.
+    Stopped,
+    /// To begin anew, at the same addresses.
+    Anew {
+        agents: SocketAddr,
+        operators: SocketAddr,
+    },
+}
+
+/// One run, from reading the trust roots to the last answer. A new trust root ends it: the next run reads it as a start does,
+/// so that there is one way in which a root takes effect.
+async fn once(
+    config: &Config,
+    stage: Arc<dyn Stage>,
+    stop: &CancellationToken,
+) -> Result<Ended, HubError> {
+    let anew = CancellationToken::new();
+    let running = stop.child_token();
+    let _ended = running.clone().drop_guard();
+    let Trusted { root, authority } = trust::open(&config.trust, &config.keys.folder)?;
     let objects = Objects::open(&config.store)?;
     let raw = objects.raw();
     let store = Store::new(objects);
@@ -126,10 +158,11 @@ pub async fn run_with(
     let index = Arc::new(Index::open(&config.data.join("index.sqlite"))?);
     let trust = served_trust(&roots);
     let root = Arc::new(roots.newest().clone());
+    let trust::Sealers { signers, missing } = trust::sealers(&root, &config.keys).await?;
     let secrets = Secrets::new(store.clone(), Arc::clone(&index));
     let mut registry = Registry::with_prefix("countersign_hub");
     let alarms = Alarms::default();
-    let (log, agent_ca) = match trust::log_keys(&roots, &config.keys)? {
+    let (log, agent_ca) = match trust::log_keys(&roots, &config.keys).await? {
         None => (None, None),
         Some(keys) => {
             let metrics = LogMetrics::default();
@@ -142,17 +175,24 @@ pub async fn run_with(
                 clock: Clock::system(),
                 metrics,
                 alarm: alarms.raiser(),
-                stop: stop.child_token(),
+                stop: running.child_token(),
             };
             (Some(parts), keys.agent_ca)
         }
     };
     let all_roots = roots.clone();
+    let door = Arc::new(Door {
+        store: store.clone(),
+        roots: roots.clone(),
+        keys: config.keys.clone(),
+        hub_ca: root.document().hub_ca,
+        anew: anew.clone(),
+    });
     let (sealer, heads) = Sealer::open(seal::Parts {
         store,
         index,
         roots,
-        signers: sealers,
+        signers: signers.clone(),
         log,
     })
     .await?;
@@ -177,6 +217,10 @@ pub async fn run_with(
     serve_metrics.register(&mut registry);
     let wake = track.clone();
     let setup = Setup {
+        guests: Guests {
+            workflows: config.workflows.clone(),
+            roots: Some(door),
+        },
         fleet: root.fleet().to_owned(),
         trust,
         authority,
@@ -187,12 +231,25 @@ pub async fn run_with(
         issuers: config.issuers.clone(),
         store: raw,
         wake: Arc::new(move || wake.wake()),
-        agents_url: agents_url(&config),
+        agents_url: agents_url(config),
         clock: Clock::system(),
         metrics: serve_metrics,
     };
     let state = State::open(setup).await?;
     alarms.show(&state);
+    for (environment, problem) in &missing {
+        let text = format!("environment {environment:?} is not sealed for: {problem}");
+        state.alarm("SEALER_KEY_MISSING", text);
+    }
+    if !missing.is_empty() {
+        let looking = watch_for_keys(
+            Arc::clone(&root),
+            config.keys.clone(),
+            signers.len(),
+            anew.clone(),
+        );
+        tokio::spawn(running.clone().run_until_cancelled_owned(looking));
+    }
     serve::enrol::settle(&state).await?;
     for (cluster, head) in &heads {
         if let Some(head) = sealed::reread(&sealer, head).await? {
@@ -219,7 +276,7 @@ pub async fn run_with(
         operators: Some(config.operator_listen),
         data: config.data.clone(),
     };
-    let hooks = webhooks(&config, &track);
+    let hooks = webhooks(config, &track);
     let serving = serve::start(
         Arc::clone(&state),
         options,
@@ -231,6 +288,10 @@ pub async fn run_with(
     state.set_ready(true);
     tracing::info!(agents = %serving.agents, "serving");
 
+    let at = Ended::Anew {
+        agents: serving.agents,
+        operators: serving.operators.unwrap_or(config.operator_listen),
+    };
     let working = stop.child_token();
     let tracking = tokio::spawn(tracker.run(working.clone()));
     let mut piping = tokio::spawn(pipeline.run(moved, working.clone()));
@@ -238,6 +299,7 @@ pub async fn run_with(
         biased;
         ended = &mut piping => Some(ended),
         () = stop.cancelled() => None,
+        () = anew.cancelled() => None,
     };
     working.cancel();
     let outcome = match ended {
@@ -265,7 +327,10 @@ pub async fn run_with(
     let stopped = serving.stopped().await;
     tracing::info!(outcome = ?stopped, "stopped serving");
     outcome??;
-    Ok(())
+    if stop.is_cancelled() || !anew.is_cancelled() {
+        return Ok(Ended::Stopped);
+    }
+    Ok(at)
 }
 
 /// Alarms of the log, which begins before there is a state to show them; until then they are only logged.

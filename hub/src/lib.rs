@@ -10,6 +10,7 @@ pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod pipeline;
+mod roots;
 pub mod seal;
 pub mod sealed;
 pub mod serve;

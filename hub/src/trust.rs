@@ -10,10 +10,12 @@ use countersign_ledger::key::{PublicKey, RingVerifier};
 use countersign_ledger::refusal::Refusal;
 use countersign_ledger::tlog::Policy;
 use countersign_ledger::tlog::note::Vkey;
-use countersign_ledger::trust::{RoleKey, Roots, VerifiedRoot};
+use countersign_ledger::trust::{Roots, VerifiedRoot};
 
 use crate::config::meaning::TrustFile;
-use crate::seal::{FileSigner, KeyFileError, Missing, Signer};
+use countersign_signer::{Around, OpenError, Reference};
+
+use crate::seal::Signer;
 use crate::serve::Authority;
 use crate::serve::authority::AuthorityError;
 
@@ -58,14 +60,22 @@ pub enum TrustError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A sealer key can't be used.
-    #[error(transparent)]
-    Sealer(#[from] KeyFileError),
+    /// No sealer key can be used.
+    #[error("no sealer key: environment {environment:?}: {problem}")]
+    Sealer {
+        /// The first environment.
+        environment: String,
+        /// Why its key can't be used.
+        problem: SealerMissing,
+    },
     /// The trust root lists a log, and its key is not here.
     #[error("the trust root lists a log: {0}")]
-    LogKey(KeyFileError),
+    LogKey(OpenError),
+    /// The log's key is another one.
+    #[error("the log's key is {0}, which the newest trust root does not name")]
+    LogKeyUnlisted(PublicKey),
     /// The key for enrolments is another one.
-    #[error("agent-ca.key is {0}, which the trust root does not list")]
+    #[error("the agent CA's key is {0}, which the trust root does not list")]
     AgentCaUnlisted(PublicKey),
     /// The CA is another one.
     #[error("hub-ca.crt is not the certificate whose fingerprint the trust root holds")]
@@ -79,8 +89,6 @@ pub enum TrustError {
 pub struct Trusted {
     /// The root.
     pub root: VerifiedRoot,
-    /// Sealer keys by environment; [`crate::seal::Sealer::open`] compares them with the root.
-    pub sealers: BTreeMap<String, Arc<dyn Signer>>,
     /// The hub's CA.
     pub authority: Authority,
 }
@@ -91,24 +99,101 @@ pub struct Trusted {
 /// [`TrustError`]
 pub fn open(file: &TrustFile, keys: &Path) -> Result<Trusted, TrustError> {
     let root = root(file)?;
-    let mut sealers: BTreeMap<String, Arc<dyn Signer>> = BTreeMap::new();
-    for environment in root.document().sealers.keys() {
-        let key = FileSigner::open(
-            &keys.join(format!("sealer-{environment}.key")),
-            Missing::Refuse,
-        )?;
-        sealers.insert(environment.clone(), Arc::new(key));
-    }
     let certificate = read(&keys.join("hub-ca.crt"))?;
     let authority = Authority::load(&secret(&keys.join("hub-ca.key"))?, &certificate)?;
     if Digest::from_bytes(authority.fingerprint()) != root.document().hub_ca {
         return Err(TrustError::OtherAuthority);
     }
-    Ok(Trusted {
-        root,
-        sealers,
-        authority,
-    })
+    Ok(Trusted { root, authority })
+}
+
+/// Where the hub's own keys are: references where some are given, else files of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPlaces {
+    /// The folder; the CA's files are always there.
+    pub folder: PathBuf,
+    /// Sealer keys that are elsewhere, by environment.
+    pub sealers: BTreeMap<String, Reference>,
+    /// The log's key, if it is elsewhere.
+    pub log: Option<Reference>,
+    /// The agent CA's key, if it is elsewhere.
+    pub agent_ca: Option<Reference>,
+}
+
+impl KeyPlaces {
+    /// All in one folder.
+    #[must_use]
+    pub fn folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            sealers: BTreeMap::new(),
+            log: None,
+            agent_ca: None,
+        }
+    }
+
+    fn file(&self, name: &str) -> Reference {
+        Reference::File(self.folder.join(name))
+    }
+}
+
+/// Why an environment is not sealed for: others are.
+#[derive(Debug, thiserror::Error)]
+pub enum SealerMissing {
+    /// Its key can't be opened.
+    #[error(transparent)]
+    Closed(#[from] OpenError),
+    /// Its key is another one.
+    #[error("the key here is {0}, which the trust root does not list for it")]
+    Unlisted(PublicKey),
+}
+
+/// The sealer keys of a trust root's environments.
+pub struct Sealers {
+    /// Those that are here.
+    pub signers: BTreeMap<String, Arc<dyn Signer>>,
+    /// Those that are not.
+    pub missing: BTreeMap<String, SealerMissing>,
+}
+
+/// Opens the sealer key of each environment of a trust root.
+///
+/// # Errors
+/// [`TrustError::Sealer`] if not one can be used.
+pub async fn sealers(root: &VerifiedRoot, keys: &KeyPlaces) -> Result<Sealers, TrustError> {
+    let mut found = Sealers {
+        signers: BTreeMap::new(),
+        missing: BTreeMap::new(),
+    };
+    for environment in root.document().sealers.keys() {
+        let listed: Vec<PublicKey> = root.sealers(environment).copied().collect();
+        let file = || keys.file(&format!("sealer-{environment}.key"));
+        let reference = keys.sealers.get(environment).cloned();
+        let opened = opened(&reference.unwrap_or_else(file), &listed).await;
+        let problem = match opened {
+            Ok(signer) if listed.contains(&signer.public()) => {
+                found.signers.insert(environment.clone(), signer);
+                continue;
+            }
+            Ok(signer) => SealerMissing::Unlisted(signer.public()),
+            Err(error) => SealerMissing::Closed(error),
+        };
+        found.missing.insert(environment.clone(), problem);
+    }
+    if found.signers.is_empty()
+        && let Some((environment, problem)) = found.missing.pop_first()
+    {
+        return Err(TrustError::Sealer {
+            environment,
+            problem,
+        });
+    }
+    Ok(found)
+}
+
+async fn opened(reference: &Reference, wanted: &[PublicKey]) -> Result<Arc<dyn Signer>, OpenError> {
+    let signer = countersign_signer::open(reference, wanted, Around::service()).await?;
+    Ok(Arc::from(signer))
 }
 
 /// What the trust roots say of the log, with its key.
@@ -123,33 +208,43 @@ pub struct LogKeys {
     pub agent_ca: Option<Arc<dyn Signer>>,
 }
 
-/// Reads `log.key`, if the newest trust root lists a log, and `agent-ca.key`, if it lists one.
+/// Opens the log's key, if the newest trust root lists a log, and the agent CA's, if it lists one.
 ///
 /// # Errors
 /// [`TrustError::LogKey`] if a key is missing or others may read it.
-pub fn log_keys(roots: &Roots, keys: &Path) -> Result<Option<LogKeys>, TrustError> {
+pub async fn log_keys(roots: &Roots, keys: &KeyPlaces) -> Result<Option<LogKeys>, TrustError> {
     let mut listed: Vec<Vkey> = Vec::new();
     for vkey in roots.iter().filter_map(VerifiedRoot::log) {
         listed.retain(|had| had != vkey);
         listed.insert(0, vkey.clone());
     }
     let newest = roots.newest();
-    if newest.log().is_none() {
+    let Some(vkey) = newest.log() else {
         return Ok(None);
-    }
-    let open = |name: &str| {
-        FileSigner::open(&keys.join(name), Missing::Refuse).map_err(TrustError::LogKey)
     };
-    let signer: Arc<dyn Signer> = Arc::new(open("log.key")?);
-    let agent_ca: Option<Arc<dyn Signer>> = if newest.document().agent_cas.is_empty() {
+    let place = keys.log.clone().unwrap_or_else(|| keys.file("log.key"));
+    let signer = opened(&place, &[*vkey.key()])
+        .await
+        .map_err(TrustError::LogKey)?;
+    if signer.public() != *vkey.key() {
+        return Err(TrustError::LogKeyUnlisted(signer.public()));
+    }
+    let cas: Vec<PublicKey> = newest
+        .document()
+        .agent_cas
+        .iter()
+        .map(|ca| ca.key)
+        .collect();
+    let agent_ca = if cas.is_empty() {
         None
     } else {
-        let signer = open("agent-ca.key")?;
-        let listed = |role: &RoleKey| role.key == signer.public();
-        if !newest.document().agent_cas.iter().any(listed) {
+        let place = keys.agent_ca.clone();
+        let place = place.unwrap_or_else(|| keys.file("agent-ca.key"));
+        let signer = opened(&place, &cas).await.map_err(TrustError::LogKey)?;
+        if !cas.contains(&signer.public()) {
             return Err(TrustError::AgentCaUnlisted(signer.public()));
         }
-        Some(Arc::new(signer))
+        Some(signer)
     };
     Ok(Some(LogKeys {
         signer,

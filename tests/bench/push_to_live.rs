@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use anyhow::Context as _;
+use countersign_tests::agent::Agent;
 use countersign_tests::cluster::Cluster;
 
 use crate::events::ms;
@@ -19,8 +21,17 @@ pub(crate) async fn measure(
     floor: &Floor,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    for (objects, target) in [(10, 100.0), (size.objects, 150.0)] {
-        let stand = Stand::start(cluster, objects).await?;
+    for (objects, witnessed, target) in [
+        (10, false, 100.0),
+        (size.objects, false, 150.0),
+        (10, true, 100.0),
+        (size.objects, true, 150.0),
+    ] {
+        let stand = if witnessed {
+            Stand::start_witnessed(cluster, objects).await?
+        } else {
+            Stand::start(cluster, objects).await?
+        };
         let mut events = stand.events().await?;
         let mut times = Vec::new();
         for number in 0..WARM_UP + size.pushes {
@@ -35,13 +46,38 @@ pub(crate) async fn measure(
             }
             stand.settled(&commit).await?;
         }
-        let name = format!("push to live: app of {objects} objects");
+        let under = if witnessed { ", three witnesses" } else { "" };
+        let name = format!("push to live: app of {objects} objects{under}");
         let measured = Measured::of(&name, "ms", &times)?
             .against(&floor.one)
             .at_most(floor.ms(target));
         report.add(measured);
+        let name = format!("agent: all checks on a head, app of {objects} objects{under}, mean");
+        let (checked, mean) = checks(&stand.agent).await?;
+        report.add(
+            Measured::single(&name, "ms", mean)
+                .runs(checked)
+                .at_most(5.0),
+        );
         drop(events);
         stand.end().await?;
     }
     Ok(())
+}
+
+/// How many heads the agent checked, and how long that took it on average, ms: all checks, fetching blobs and saving included.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of a few dozen"
+)]
+async fn checks(agent: &Agent) -> anyhow::Result<(usize, f64)> {
+    let text = agent.metrics().await?;
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().last()?.parse::<f64>().ok()
+    };
+    let sum = value("countersign_agent_verify_seconds_sum").context("no such metric")?;
+    let count = value("countersign_agent_verify_seconds_count").context("no such metric")?;
+    Ok((count as usize, sum / count * 1000.0))
 }

@@ -4,7 +4,8 @@
 use countersign_tests::agent::Agent;
 use countersign_tests::cluster::Cluster;
 use countersign_tests::git::GitRepo;
-use countersign_tests::world::World;
+use countersign_tests::witness::{self, Witness};
+use countersign_tests::world::{FLEET, World};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client};
@@ -18,17 +19,34 @@ const DOCUMENT: &str = "apiVersion: countersign.dev/v1alpha1\nkind: Cluster\nmet
 /// What every object shows at first.
 pub(crate) const FIRST: &str = "first";
 
+/// Witnesses of a fleet that has some; two must have cosigned.
+const WITNESSES: [&str; 3] = ["w1.example", "w2.example", "w3.example"];
+
 /// A fleet of one cluster; its objects lie in a namespace of their own.
 pub(crate) struct Stand {
     pub(crate) world: World,
     pub(crate) agent: Agent,
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    _witnesses: Vec<Witness>,
 }
 
 impl Stand {
     /// Starts with an app of so many objects, and waits until all of it stands.
     pub(crate) async fn start(cluster: &Cluster, objects: usize) -> anyhow::Result<Self> {
+        Self::start_with(cluster, objects, false).await
+    }
+
+    /// The same at level `witnessed`: two of three local witnesses must have cosigned what the agent takes.
+    pub(crate) async fn start_witnessed(cluster: &Cluster, objects: usize) -> anyhow::Result<Self> {
+        Self::start_with(cluster, objects, true).await
+    }
+
+    async fn start_with(
+        cluster: &Cluster,
+        objects: usize,
+        witnessed: bool,
+    ) -> anyhow::Result<Self> {
         let namespace = cluster.namespace().await?;
         let repo = GitRepo::new()?;
         repo.write("clusters/one/cluster.yaml", DOCUMENT)?;
@@ -36,13 +54,19 @@ impl Stand {
             repo.write(&path, text)?;
         }
         let commit = repo.commit("the fleet")?;
-        let world = World::start(repo, &["one=test"]).await?;
+        let mut world = World::start(repo, &["one=test"]).await?;
+        let witnesses = if witnessed {
+            demand_witnesses(&mut world).await?
+        } else {
+            Vec::new()
+        };
         let agent = world.join(CLUSTER, cluster).await?;
         let stand = Self {
             world,
             agent,
             client: cluster.client().await?,
             namespace,
+            _witnesses: witnesses,
         };
         if objects > 0 {
             stand.settled(&commit).await?;
@@ -98,6 +122,29 @@ impl Stand {
             .await?;
         Ok(())
     }
+}
+
+/// Starts three witnesses and raises the cluster to `witnessed`.
+async fn demand_witnesses(world: &mut World) -> anyhow::Result<Vec<Witness>> {
+    let log = world.trust.log_vkey(FLEET)?;
+    let mut witnesses = Vec::new();
+    for name in WITNESSES {
+        witnesses.push(Witness::start(name, std::slice::from_ref(&log)).await?);
+    }
+    let named: Vec<_> = witnesses
+        .iter()
+        .map(|witness| (witness.vkey(), witness.url()))
+        .collect();
+    let file = world.trust.path().join("witnesses.txt");
+    std::fs::write(&file, witness::policy(&log, &named, 2))?;
+    let file = file.to_string_lossy();
+    world
+        .succeed(&[
+            &["add", "witness-policy", &file],
+            &["add", "cluster", "one=test:witnessed"],
+        ])
+        .await?;
+    Ok(witnesses)
 }
 
 /// An app's document and its objects, as files.

@@ -14,9 +14,8 @@ use countersign_tests::{
     cli::{Cli, Output},
     cluster::{Cluster, Options},
     git::GitRepo,
-    rogue::StolenLog,
     until,
-    world::{FLEET, World},
+    world::World,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -106,10 +105,11 @@ impl Gap {
         .await;
     }
 
-    async fn push(&self, value: &str, generation: u64) {
+    async fn push(&self, value: &str, generation: u64) -> String {
         let file = ("clusters/one/a.yaml", &*config_map("a", "v", value));
-        self.world.push_files(&[file], "a change").unwrap();
+        let commit = self.world.push_files(&[file], "a change").unwrap();
         self.sealed(generation).await;
+        commit
     }
 
     async fn lives(&self, wanted: &str) {
@@ -141,12 +141,28 @@ impl Gap {
     }
 }
 
-/// An auditor finds the cluster's receipts in the log, each once.
-fn in_the_log(gap: &Gap, count: u64) {
+/// An auditor counts the cluster's word: by the log alone, it runs what that commit wants.
+async fn audited(gap: &Gap, commit: &str) {
     let store = gap.world.hub.data().join("store");
-    let keys = gap.world.trust.hub_keys();
-    let log = StolenLog::take(FLEET, &store, &keys).unwrap();
-    assert_eq!(log.receipts() as u64, count);
+    let trust = gap.world.trust.document();
+    let index = gap.stick.path().join("index.sqlite");
+    let audit = |args: &[&str]| {
+        let mut all: Vec<std::ffi::OsString> = vec!["audit".into()];
+        all.extend(args.iter().map(Into::into));
+        for (flag, path) in [("--log", &store), ("--trust", &trust), ("--index", &index)] {
+            all.extend([flag.into(), path.into()]);
+        }
+        Cli::new().run(all).unwrap()
+    };
+    until("an audit counts its receipts", LIMIT, async || {
+        let told = audit(&["at", "--cluster", ONE]);
+        let counted = told.code == Some(0) && told.stdout.contains(&commit[..12]);
+        counted.then_some(()).ok_or_else(|| format!("{told:?}"))
+    })
+    .await;
+    let whole = audit(&["verify", "-o", "json"]);
+    assert!(!whole.stdout.contains("RECEIPT_UNENROLLED"), "{whole:?}");
+    assert!(!whole.stdout.contains("CLUSTER_SILENT"), "{whole:?}");
 }
 
 fn text(path: &std::path::Path) -> String {
@@ -295,10 +311,24 @@ async fn a_cluster_without_a_network_goes_live_by_files_and_its_word_lands_in_th
     gap.carry(&second, "second.parcel");
     gap.lives("2").await;
 
-    // What it countersigned goes into the log, and the proofs come back with the third parcel.
+    // The second brought the enrolment that the hub offers; the agent signs it, and the log then says that its key speaks.
+    until("it has signed its enrolment", LIMIT, async || {
+        let signed = gap.header()?.enrolment.is_some();
+        anyhow::ensure!(signed, "not yet");
+        anyhow::Ok(())
+    })
+    .await;
+    let enrolled = gap.import(None);
+    assert_eq!(enrolled.code, Some(0), "{enrolled:?}");
+    let commit = gap.push("3", 3).await;
+    let third = gap.export("third.parcel", true);
+    gap.carry(&third, "third.parcel");
+    gap.lives("3").await;
+
+    // What it countersigned goes into the log, and the proofs come back with the fourth parcel.
     until("it has countersigned", LIMIT, async || {
         let (receipts, generation) = gap.waits()?;
-        anyhow::ensure!(receipts > 0 && generation == 2, "{receipts} {generation}");
+        anyhow::ensure!(receipts > 0 && generation == 3, "{receipts} {generation}");
         anyhow::Ok(())
     })
     .await;
@@ -309,21 +339,22 @@ async fn a_cluster_without_a_network_goes_live_by_files_and_its_word_lands_in_th
     assert!(next > 1, "{imported:?}");
     let again = gap.import(None);
     assert_eq!(again.code, Some(0), "{again:?}");
-    in_the_log(&gap, next - 1);
-    gap.push("3", 3).await;
-    let third = gap.export("third.parcel", true);
-    gap.carry(&third, "third.parcel");
-    gap.lives("3").await;
+    gap.push("4", 4).await;
+    // Without its report: the whole chain, and it leads on all the same.
+    let fourth = gap.export("fourth.parcel", false);
+    gap.carry(&fourth, "fourth.parcel");
+    gap.lives("4").await;
     until("the proofs came back", LIMIT, async || {
         let header = gap.header()?;
         anyhow::ensure!(header.first_seq >= next, "{header:?}");
         anyhow::Ok(())
     })
     .await;
+    audited(&gap, &commit).await;
 
     // A file that was carried before brings nothing back.
     gap.agent.process.kill().unwrap();
     gap.agent.restart().unwrap();
     gap.carry(&first, "again.parcel");
-    gap.lives("3").await;
+    gap.lives("4").await;
 }

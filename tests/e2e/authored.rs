@@ -310,8 +310,8 @@ async fn refused_again(place: &Place, code: &str, times: u64) {
     until(code, LIMIT, async || {
         let cluster = place.stand.world.operator.cluster(ONE).await;
         let cluster = cluster.map_err(|error| error.to_string())?;
-        let seen = cluster.refusals.iter().find(|seen| seen.code == code);
-        if seen.is_some_and(|seen| seen.count >= times) {
+        let seen = cluster.refusals.iter().filter(|seen| seen.code == code);
+        if seen.map(|seen| seen.count).sum::<u64>() >= times {
             Ok(())
         } else {
             Err(format!("{:?}\n{}", cluster.refusals, place.stand.logs()))

@@ -114,6 +114,7 @@ pub(crate) async fn serve(
     let mut registry = Registry::with_prefix("countersign_hub");
     metrics.register(&mut registry);
     let state = State::open(Setup {
+        guests: Default::default(),
         fleet: FLEET.into(),
         trust: Trust {
             documents: (1..).zip(parts.trust.iter().cloned()).collect(),

@@ -1,12 +1,12 @@
 //! The agent as a process.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 
 use crate::{
     cluster::Cluster,
-    install_tls,
+    install_tls, port,
     process::{Process, Spec},
     program,
 };
@@ -66,6 +66,7 @@ pub struct Agent {
     pub process: Process,
     spec: Spec,
     folder: TempDir,
+    listen: SocketAddr,
 }
 
 impl Agent {
@@ -79,6 +80,7 @@ impl Agent {
         let folder = tempfile::Builder::new().prefix("cs-agent-").tempdir()?;
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data)?;
+        let listen = port::free()?;
         let token = folder.path().join("token");
         std::fs::write(&token, &options.token)?;
         let mut spec = Spec::new("agent", program, folder.path()).arg("run");
@@ -97,7 +99,7 @@ impl Agent {
             ("--data", data.into()),
             ("--kubeconfig", options.kubeconfig.clone().into()),
             // Several run on one machine: each takes a free port.
-            ("--listen", "127.0.0.1:0".into()),
+            ("--listen", listen.to_string().into()),
         ] {
             spec = spec.arg(flag).arg(value);
         }
@@ -109,7 +111,17 @@ impl Agent {
             process: spec.start()?,
             spec,
             folder,
+            listen,
         })
+    }
+
+    /// What it tells Prometheus.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        let answer = reqwest::get(format!("http://{}/metrics", self.listen)).await?;
+        Ok(answer.error_for_status()?.text().await?)
     }
 
     /// Starts it again after it was killed or has ended, with the same data.

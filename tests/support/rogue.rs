@@ -295,9 +295,9 @@ impl Agents for Service {
         &self,
         _: Request<TrustRootsRequest>,
     ) -> Result<Response<TrustRootsResponse>, Status> {
-        let roots = self.0.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        let roots = self.0.roots.lock();
         Ok(Response::new(TrustRootsResponse {
-            trust_roots: roots.clone(),
+            trust_roots: roots.unwrap_or_else(PoisonError::into_inner).clone(),
         }))
     }
 

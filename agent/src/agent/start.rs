@@ -2,24 +2,22 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_ledger::digest::{Digest, NotADigest};
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::{Roots, VerifiedRoot};
-use countersign_ledger::verify::Known;
+use countersign_ledger::verify::Seen;
 use countersign_proto::agent::v1 as proto;
-use tokio::sync::watch;
 
 use super::StartError;
 use crate::apply::client::ApiServer;
 use crate::config::Options;
-use crate::courier::Bag;
 use crate::engine::Engine;
+use crate::floor::Floor;
 use crate::keys::{Folder, InCluster, KeyError, KeyStore, Keys};
+use crate::lease::Lease;
 use crate::pull::roots::{self, NoRoot};
-use crate::receipt::outbox::Outbox;
 use crate::saved::{Saved, State};
 use crate::{clock, courier, identity};
 
@@ -176,29 +174,40 @@ pub(super) async fn identify(
     }
 }
 
-/// Who writes the reports that a person carries to the hub.
-pub(super) fn bag(
-    folder: &Path,
+/// Who this agent says it is, where a person carries it to the hub: without a token.
+pub(super) fn registration(
     options: &Options,
     keys: &Keys,
     identity: &proto::ClusterIdentity,
     roots: &Roots,
-    outbox: &Arc<Outbox>,
-    known: &watch::Receiver<Known>,
-) -> Result<Bag, StartError> {
+) -> Result<proto::RegisterRequest, StartError> {
     let csr = keys.certificate_request(roots.newest().fleet(), &options.cluster)?;
     let key = Digest::of(&keys.receipt().0);
     tracing::info!(key = %format!("sha256:{key}"), "reports are written for a person to carry; the hub's operator admits this key");
-    Ok(Bag {
-        folder: folder.to_owned(),
-        outbox: Arc::clone(outbox),
-        known: known.clone(),
-        registration: proto::RegisterRequest {
-            cluster: options.cluster.clone(),
-            csr: csr.into(),
-            encryption_recipient: keys.recipient(),
-            identity: Some(identity.clone()),
-            ..proto::RegisterRequest::default()
-        },
+    Ok(proto::RegisterRequest {
+        cluster: options.cluster.clone(),
+        csr: csr.into(),
+        encryption_recipient: keys.recipient(),
+        identity: Some(identity.clone()),
+        ..proto::RegisterRequest::default()
     })
+}
+
+/// The highest of what the volume and the cluster hold; the agent's receipts come later, from the hub.
+pub(super) fn floor(
+    engine: &Engine,
+    lease: &Lease,
+    cluster: &str,
+    roots: &Roots,
+    generation: u64,
+    seen: Option<&Seen>,
+) -> Floor {
+    let mut floor = Floor::of(cluster, roots, generation, seen);
+    match lease.found() {
+        Some(found) if found.concerns(cluster, roots) => floor.raise(&found),
+        Some(_) => tracing::warn!("the Lease holds the floor of another fleet; it is passed over"),
+        None => {}
+    }
+    engine.floor.raise(&floor);
+    floor
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::report_path;
+use super::{Signed, report_path};
 use crate::receipt::outbox::Outbox;
 
 /// Receipts gather for so long before the file is written again.
@@ -34,6 +34,8 @@ pub struct Bag {
     pub known: watch::Receiver<Known>,
     /// Who it is, without a token.
     pub registration: proto::RegisterRequest,
+    /// The enrolment that it signed.
+    pub signed: Signed,
 }
 
 /// By what a report differs from the one before.
@@ -83,6 +85,11 @@ impl Bag {
             receipts_tree_size: self.outbox.seen().map_or(0, |seen| seen.size),
             registration: Some(self.registration.clone()),
             first_seq: next.saturating_sub(waiting as u64),
+            enrolment: self
+                .signed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         };
         Mark {
             header,

@@ -95,7 +95,7 @@ impl Desk {
         let roots = found.map(|lying| {
             // Roots that are refused end the connection before heads are asked for.
             lying.tries += 1;
-            lying.parcel.trust_roots().to_vec()
+            lying.parcel.trust_roots()
         });
         roots.unwrap_or_default()
     }
@@ -111,21 +111,15 @@ impl Desk {
                 .values_mut()
                 .for_each(|lying| lying.tries = 0);
         }
-        let fits = |parcel: &Parcel| {
-            parcel.is_newer(generation, tree_size) && parcel.heads(generation, tree_size).is_some()
-        };
-        if let Some(lying) = parcels.newest(fits) {
-            return lying.parcel.heads(generation, tree_size);
+        let newer = |parcel: &Parcel| parcel.is_newer(generation, tree_size);
+        let mut unfit = Vec::new();
+        for (path, lying) in parcels.newest_first(newer) {
+            match lying.parcel.heads(generation, tree_size) {
+                Some(heads) => return Some(heads),
+                None => unfit.push(path.display().to_string()),
+            }
         }
         // What is newer and does not fit needs a person.
-        let unfit: Vec<String> = parcels
-            .by_path
-            .iter()
-            .filter(|(_, lying)| {
-                lying.parcel.is_newer(generation, tree_size) && !fits(&lying.parcel)
-            })
-            .map(|(path, _)| path.display().to_string())
-            .collect();
         drop(parcels);
         for file in unfit {
             let text = format!(
@@ -154,6 +148,16 @@ impl Desk {
 }
 
 impl Parcels {
+    /// Those that are wanted and not set aside.
+    fn newest_first(&self, wanted: impl Fn(&Parcel) -> bool) -> Vec<(&PathBuf, &Lying)> {
+        let all = self.by_path.iter();
+        let mut found: Vec<_> = all
+            .filter(|(_, lying)| lying.tries < TRIES_MAX && wanted(&lying.parcel))
+            .collect();
+        found.sort_by_key(|(_, lying)| std::cmp::Reverse(order(&lying.parcel)));
+        found
+    }
+
     fn newest(&mut self, wanted: impl Fn(&Parcel) -> bool) -> Option<&mut Lying> {
         self.by_path
             .values_mut()

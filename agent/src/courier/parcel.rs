@@ -1,6 +1,7 @@
-//! One parcel, read: its messages in memory, its blobs where they lie in the file.
+//! One parcel: its header and the hub's answer in memory, all else where it lies in the file.
 //!
-//! Nothing in it counts before it was verified. What is read twice is read from the same open file, and checked by its digest.
+//! Nothing in it counts before it was verified, so nothing is lost if the file changes: what is read later comes from the same
+//! open file, and is checked like everything that comes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,8 +17,10 @@ use countersign_proto::courier::v1 as courier;
 use countersign_proto::parcel::{Kind, ParcelError, Reader};
 use prost::Message as _;
 
-/// Bytes of all that is not a blob: heads, roots and proofs of the longest chain that a person would carry.
-const MESSAGES_BYTES_MAX: usize = 256 << 20;
+/// Bytes of the heads of one parcel, which are in memory together while it is taken: a chain of fifty thousand states.
+const HEADS_BYTES_MAX: usize = 256 << 20;
+/// Trust roots in one parcel: as many as an agent follows at once.
+const ROOTS_MAX: usize = 1_024;
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -35,19 +38,22 @@ pub(super) enum Unusable {
     #[error("is a report of an agent, not a parcel of a hub")]
     Report,
     /// More than is held in memory.
-    #[error("holds too many messages")]
+    #[error("holds too long a chain, or too many trust roots")]
     TooLarge,
 }
+
+/// Where something lies in the file.
+type Place = (u64, usize);
 
 /// A parcel.
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) header: courier::ParcelHeader,
-    trust_roots: Vec<Bytes>,
-    ways: Vec<courier::Way>,
-    heads: Vec<proto::Head>,
     pub(super) answer: Option<courier::Answer>,
-    blobs: HashMap<Digest, (u64, usize)>,
+    ways: Vec<courier::Way>,
+    trust_roots: Vec<Place>,
+    heads: Vec<Place>,
+    blobs: HashMap<Digest, Place>,
     file: File,
 }
 
@@ -58,69 +64,68 @@ impl Parcel {
         let mut reader = Reader::new(BufReader::new(&file))?;
         let mut parcel = Self {
             header: courier::ParcelHeader::default(),
-            trust_roots: Vec::new(),
-            ways: Vec::new(),
-            heads: Vec::new(),
             answer: None,
+            ways: Vec::new(),
+            trust_roots: Vec::new(),
+            heads: Vec::new(),
             blobs: HashMap::new(),
             file: file.try_clone()?,
         };
-        let mut held = 0_usize;
         while let Some((kind, content)) = reader.frame()? {
-            if kind == Kind::Blob {
-                let at = reader.position() - content.len() as u64;
-                parcel
-                    .blobs
-                    .insert(Digest::of(&content), (at, content.len()));
-                continue;
-            }
-            held = held.saturating_add(content.len());
-            if held > MESSAGES_BYTES_MAX {
-                return Err(Unusable::TooLarge);
-            }
-            parcel.take(kind, content.into())?;
+            let place = (reader.position() - content.len() as u64, content.len());
+            parcel.take(kind, place, content.into())?;
+        }
+        let heads: usize = parcel.heads.iter().map(|(_, length)| length).sum();
+        if heads > HEADS_BYTES_MAX || parcel.trust_roots.len() > ROOTS_MAX {
+            return Err(Unusable::TooLarge);
         }
         Ok(parcel)
     }
 
-    fn take(&mut self, kind: Kind, content: Bytes) -> Result<(), Unusable> {
+    fn take(&mut self, kind: Kind, place: Place, content: Bytes) -> Result<(), Unusable> {
         let odd = |_| Unusable::Message;
         match kind {
             Kind::Parcel => self.header = courier::ParcelHeader::decode(content).map_err(odd)?,
-            Kind::TrustRoot => self.trust_roots.push(content),
+            Kind::TrustRoot => self.trust_roots.push(place),
             Kind::Ways => self.ways = courier::Ways::decode(content).map_err(odd)?.ways,
-            Kind::Head => self.heads.push(proto::Head::decode(content).map_err(odd)?),
+            Kind::Head => self.heads.push(place),
+            Kind::Blob => {
+                self.blobs.insert(Digest::of(&content), place);
+            }
             Kind::Answer => self.answer = Some(courier::Answer::decode(content).map_err(odd)?),
             Kind::Report | Kind::Receipt => return Err(Unusable::Report),
-            Kind::Blob => {}
         }
         Ok(())
     }
 
-    /// Trust roots, as they stand in it.
-    pub(super) fn trust_roots(&self) -> &[Bytes] {
-        &self.trust_roots
-    }
-
-    /// A blob; whoever asks checks it.
-    pub(super) fn blob(&self, digest: &Digest) -> Option<Bytes> {
-        let (at, length) = *self.blobs.get(digest)?;
+    fn at(&self, (at, length): Place) -> Option<Bytes> {
         let mut content = vec![0; length];
         self.file.read_exact_at(&mut content, at).ok()?;
         Some(content.into())
     }
 
+    /// Trust roots, as they stand in it.
+    pub(super) fn trust_roots(&self) -> Vec<Bytes> {
+        let places = self.trust_roots.iter();
+        places.filter_map(|place| self.at(*place)).collect()
+    }
+
+    /// A blob; whoever asks checks it.
+    pub(super) fn blob(&self, digest: &Digest) -> Option<Bytes> {
+        self.at(*self.blobs.get(digest)?)
+    }
+
     /// The heads for an agent at `generation` that has seen `tree_size` entries of the log: without what it has, and led on
-    /// from there. None if they do not begin, or lead on, where it stands.
+    /// from there. None if they do not begin, or lead on, where it stands, or can't be read.
     pub(super) fn heads(&self, generation: u64, tree_size: u64) -> Option<Vec<proto::Head>> {
         let mut skip =
             usize::try_from(generation.checked_sub(self.header.from_generation)?).ok()?;
         if generation > self.header.generation {
             return None;
         }
-        let mut heads = Vec::new();
-        for head in &self.heads {
-            let mut head = head.clone();
+        let mut heads = Vec::with_capacity(self.heads.len());
+        for place in &self.heads {
+            let mut head = proto::Head::decode(self.at(*place)?).ok()?;
             let drop = skip.min(head.envelopes.len());
             skip -= drop;
             head.envelopes.drain(..drop);

@@ -1,7 +1,7 @@
 //! The hub's calls, answered out of parcels. Nothing is decided here: the callers check what they get.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use countersign_ledger::digest::{Digest, leaf_hash};
@@ -11,6 +11,7 @@ use countersign_proto::courier::v1::Answer;
 use futures::stream::{self, Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
+use super::Signed;
 use super::desk::Desk;
 use super::parcel::way;
 
@@ -19,12 +20,24 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The stand-in.
 pub(super) struct Service {
     desk: Arc<Desk>,
+    signed: Signed,
 }
 
 impl Service {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk }
+    pub(super) fn new(desk: Arc<Desk>, signed: Signed) -> Self {
+        Self { desk, signed }
     }
+
+    /// The newest that the hub answered.
+    fn answer(&self) -> Option<Answer> {
+        let parcels = self.desk.all();
+        let answers = parcels.iter().filter_map(|parcel| parcel.answer.as_ref());
+        answers.max_by_key(|answer| answer.tree_size).cloned()
+    }
+}
+
+fn unanswered() -> Status {
+    Status::unavailable("no parcel brings the hub's answer yet")
 }
 
 /// What a person has to do first.
@@ -48,13 +61,6 @@ impl Agents for Service {
         &self,
         _: Request<proto::RenewRequest>,
     ) -> Result<Response<proto::RenewResponse>, Status> {
-        Err(by_person())
-    }
-
-    async fn enrol(
-        &self,
-        _: Request<proto::EnrolRequest>,
-    ) -> Result<Response<proto::EnrolResponse>, Status> {
         Err(by_person())
     }
 
@@ -112,15 +118,42 @@ impl Agents for Service {
         request: Request<proto::ReceiptsRequest>,
     ) -> Result<Response<proto::ReceiptsResponse>, Status> {
         let request = request.into_inner();
-        let answers = self.desk.all();
-        let found = answers
-            .iter()
-            .filter_map(|parcel| parcel.answer.as_ref())
-            .max_by_key(|answer| answer.tree_size)
-            .and_then(|answer| answered(answer, &request));
-        found.map(Response::new).ok_or_else(|| {
-            Status::unavailable("no parcel brings the hub's answer to these receipts yet")
-        })
+        let found = self.answer().and_then(|answer| answered(&answer, &request));
+        found.map(Response::new).ok_or_else(unanswered)
+    }
+
+    /// What is signed goes with the report; the entry comes with a later parcel.
+    async fn enrol(
+        &self,
+        request: Request<proto::EnrolRequest>,
+    ) -> Result<Response<proto::EnrolResponse>, Status> {
+        let request = request.into_inner();
+        let Some(answer) = self.answer() else {
+            return Err(unanswered());
+        };
+        if !answer.enrols {
+            return Err(Status::unimplemented("this fleet enrols nobody"));
+        }
+        if let Some(entry) = answer.enrolment {
+            let consistency = way(&answer.ways, request.tree_size, answer.tree_size);
+            return Ok(Response::new(proto::EnrolResponse {
+                entry: Some(entry),
+                checkpoint: answer.checkpoint,
+                consistency: consistency.ok_or_else(unanswered)?,
+                ..proto::EnrolResponse::default()
+            }));
+        }
+        if answer.offer.is_empty() {
+            return Err(unanswered());
+        }
+        if request.payload != answer.offer {
+            return Ok(Response::new(proto::EnrolResponse {
+                payload: answer.offer,
+                ..proto::EnrolResponse::default()
+            }));
+        }
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+        Err(unanswered())
     }
 
     /// They go with the report.

@@ -64,6 +64,7 @@ impl Puller {
         };
         let (statement, authored) = self.authored(&known, statement, git_objects).await?;
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
+        self.above_floor(generation)?;
         let (manifest, trust_version) =
             (statement.desired().manifest, self.roots.newest().version());
         let last = statement.last();

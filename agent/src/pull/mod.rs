@@ -7,6 +7,7 @@
 
 mod arrive;
 mod certificate;
+mod floor;
 mod fresh;
 pub mod hub;
 pub mod roots;
@@ -201,6 +202,7 @@ impl Puller {
         let mut client = hub::client(channel.clone());
         self.follow_roots(&mut client).await?;
         self.believe();
+        self.learn_floor(&mut client).await;
         let request = proto::HeadsRequest {
             generation: self.last.map_or(0, |last| last.generation),
             envelope: self
@@ -276,6 +278,7 @@ impl Puller {
     fn known(&self) -> Known {
         Known {
             seen: self.seen.clone(),
+            windows: self.windows.clone(),
             stale_seconds: self.stale_seconds,
             ..Known::new(&self.cluster, self.roots.clone(), self.last)
         }
@@ -300,6 +303,7 @@ impl Puller {
 
     /// Tells what is known now.
     fn believe(&self) {
+        self.raise_floor();
         self.believed.send_replace(self.known());
     }
 

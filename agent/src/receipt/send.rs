@@ -324,6 +324,7 @@ impl Sender {
         if let Some(seq) = proven {
             let count = waiting.iter().filter(|waiting| waiting.seq <= seq).count();
             self.outbox.proven(seq).await?;
+            self.engine.floor.proven(self.keys.receipt(), seq);
             self.engine.metrics.receipts_proven.inc_by(count as u64);
             let left = self.outbox.queue().len();
             self.engine.metrics.receipts_waiting(left);
@@ -345,6 +346,15 @@ impl Sender {
         let theirs = response.next_seq;
         if begun && (theirs <= next || !empty) {
             return Ok(());
+        }
+        let floor = self.engine.floor.seq(&self.keys.receipt());
+        if theirs <= floor {
+            return Err(Failure::Chain {
+                code: "RECEIPT_CHAIN_SET_BACK",
+                text: format!(
+                    "the hub wants receipt {theirs} next, but {floor} was proven to be in the log: its log is of an older day, or hides what this cluster said"
+                ),
+            });
         }
         if theirs <= 1 {
             self.outbox.begin(0, None).await?;

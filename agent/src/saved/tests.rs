@@ -82,7 +82,7 @@ fn a_compacted_journal_says_the_same() {
 }
 
 #[test]
-fn a_blob_with_a_flipped_bit_counts_as_missing() {
+fn threat_cve_2026_35172_a_blob_with_a_flipped_bit_counts_as_missing() {
     let dir = tempfile::tempdir().unwrap();
     let saved = Saved::open(dir.path()).unwrap();
     let digest = Digest::of(b"blob");

@@ -29,7 +29,7 @@ The agent runs with --import-dir and --export-dir; put the file into its import 
 to that cluster's key alone.
 
 With --since it holds what the cluster lacks by its report (or by the parcel that it was given last), and leads on from the
-log as the cluster has seen it. Without it the whole chain is in it: right for a cluster that has seen nothing yet.
+log as the cluster has seen it. Without it the whole chain is in it.
 
 {CODES}"))]
 pub struct ExportArgs {

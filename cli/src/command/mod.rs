@@ -1,6 +1,8 @@
 //! One command a file.
 
+pub mod attest;
 pub mod audit;
+pub mod ci;
 pub mod cluster;
 pub mod completions;
 pub mod diff;

@@ -14,7 +14,7 @@ use countersign_fleet::document;
 use countersign_fleet::load::load;
 use countersign_fleet::tree::WorkTree;
 use countersign_ledger::digest::Digest;
-use countersign_ledger::key::RingVerifier;
+use countersign_ledger::key::{FileKey, RingVerifier};
 use countersign_ledger::name;
 use countersign_ledger::trust::init::FirstRoot;
 use countersign_ledger::trust::{ClusterTrust, Level, VerifiedRoot};
@@ -71,6 +71,9 @@ With --repo a cluster's environment is its label \"env\".")]
         /// Whose the root key is, for people to read.
         #[arg(long, value_name = "TEXT", default_value = "operator")]
         owner: String,
+        /// Encrypt root.key with a passphrase (COUNTERSIGN_KEY_PASSPHRASE_FILE, COUNTERSIGN_KEY_PASSPHRASE, or you are asked).
+        #[arg(long)]
+        encrypt: bool,
     },
     /// Check a trust root and show what it says.
     #[command(after_help = "\
@@ -94,6 +97,7 @@ The answer is no (exit code 1) if its signatures or its digest are not right.")]
 Examples:
   countersign trust add root --name zoe --generate zoe.key
   countersign trust add sealer --environment production --generate sealer-production.key
+  countersign trust add sealer --environment staging vault:transit/staging
   countersign trust add person --name ada --path apps/cart/ --key-file ada.pub
   countersign trust add witness-policy witnesses.txt
   countersign trust add cluster metal-fra=production:witnessed
@@ -126,12 +130,14 @@ Examples:
 
 Each signer may do it on a machine of their own: send the draft on. Exit code 0 says that the signatures were added.")]
     Sign(sign::SignArgs),
-    /// Put a completely signed trust root into a local hub's store; the hub takes it up when it is restarted.
+    /// Give a completely signed trust root to the hub, which takes it up at once; or put it into a stopped hub's store.
     #[command(after_help = "\
 Examples:
+  countersign trust publish trust.next.json --hub https://hub.example:8443 --ca hub-ca.crt
   countersign trust publish trust.next.json --data data --trust keys/trust.json
 
-The document is checked against all before it first. For a store in a bucket, copy the file to trust/VERSION.json there.")]
+With --hub nobody signs in: the root keys' signatures are the proof. Put the hub's new online keys in their places first; an
+environment whose key is missing waits, the others go on. The document is checked against all before it first. For a store in a bucket, copy the file to trust/VERSION.json there.")]
     Publish(sign::PublishArgs),
     /// Say in plain words who can deploy what with which keys, and what a thief of each could do.
     #[command(after_help = "\
@@ -154,9 +160,10 @@ pub fn run(args: &TrustArgs) -> Result<(), Failure> {
             repo,
             cluster,
             owner,
+            encrypt,
         } => {
             let clusters = clusters(repo.as_deref(), cluster)?;
-            init(fleet, out, clusters, owner)
+            init(fleet, out, clusters, owner, *encrypt)
         }
         What::Show {
             file,
@@ -275,6 +282,7 @@ fn init(
     out: &Path,
     clusters: BTreeMap<String, ClusterTrust>,
     owner: &str,
+    encrypt: bool,
 ) -> Result<(), Failure> {
     let now = Timestamp::now();
     name::check("fleet", fleet).map_err(|e| Failure::Mistake(format!("--fleet: {e}")))?;
@@ -297,8 +305,15 @@ fn init(
     let trust = material.trust.bytes();
     let digest = Digest::of(trust);
 
+    let root_key = if encrypt {
+        let key = FileKey::from_pem(&material.root_key)
+            .map_err(|e| Failure::Fault(format!("root.key: {e}")))?;
+        crate::key::encrypted(&key, "root.key")?
+    } else {
+        material.root_key.clone()
+    };
     let folder = files::Folder::create(out)?;
-    folder.secret("root.key", material.root_key.as_bytes())?;
+    folder.secret("root.key", root_key.as_bytes())?;
     folder.public("trust.json", trust)?;
     folder.folder("hub")?;
     folder.folder("hub/keys")?;

@@ -6,6 +6,7 @@
 //! Text in these types comes from Git, clusters and agents. Whoever prints it neutralises control characters.
 
 mod app;
+pub mod ci;
 mod cluster;
 mod drift;
 mod fleet;

@@ -8,8 +8,10 @@ use countersign_fleet::source::Access;
 use countersign_ledger::digest::Digest;
 use secrecy::SecretString;
 
+use super::keys;
 use crate::config::{ConfigMistake, Options};
 use crate::pipeline::sops::SopsKey;
+use crate::serve::ci::Workflows;
 use crate::serve::join::Issuers;
 use crate::store::{Bucket, Location};
 use crate::track::limits::FetchLimits;
@@ -19,6 +21,7 @@ use crate::track::remote::ssh::SshAuth;
 use crate::track::tracker::TrackConfig;
 use crate::track::url::Source;
 use crate::track::webhook::Forge;
+use crate::trust::KeyPlaces;
 
 /// Bytes of a file with a secret.
 const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
@@ -32,8 +35,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The trust root.
     pub trust: TrustFile,
-    /// Folder of the hub's keys.
-    pub keys: PathBuf,
+    /// Where the hub's keys are.
+    pub keys: KeyPlaces,
     /// Where everything that was sealed is.
     pub store: Location,
     /// For agents.
@@ -42,6 +45,8 @@ pub struct Config {
     pub listen_names: Vec<String>,
     /// Which clusters may join by their service account.
     pub issuers: Issuers,
+    /// Which workflows may say what they did to the infrastructure.
+    pub workflows: Workflows,
     /// For operators; loopback.
     pub operator_listen: SocketAddr,
     /// The renderer.
@@ -214,6 +219,22 @@ impl Config {
             .join_issuers
             .and_then(|path| m.check("join-issuers", Issuers::read(&here.join(path))))
             .unwrap_or_default();
+        let workflows = options
+            .ci_workflows
+            .and_then(|path| m.check("ci-workflows", Workflows::read(&here.join(path))))
+            .unwrap_or_default();
+        let folder = under(options.keys, "keys");
+        let keys = keys::places(
+            folder.clone(),
+            here,
+            options.sealer_keys.as_deref(),
+            options.log_key.as_deref(),
+            options.agent_ca_key.as_deref(),
+        );
+        let keys = keys.unwrap_or_else(|(option, problem)| {
+            m.add(option, &problem);
+            KeyPlaces::folder(&folder)
+        });
         let trust = m.trust(options.trust, &data, here);
         let log_json = match options.log_format.as_deref() {
             None | Some("text") => false,
@@ -248,7 +269,7 @@ impl Config {
         Ok(Self {
             track,
             trust,
-            keys: under(options.keys, "keys"),
+            keys,
             store,
             listen,
             listen_names: names
@@ -257,6 +278,7 @@ impl Config {
                 .filter(|name| !name.is_empty())
                 .collect(),
             issuers,
+            workflows,
             operator_listen,
             render,
             access,
@@ -509,7 +531,7 @@ mod tests {
             config.render.program,
             Path::new("/bin/countersign-renderer")
         );
-        assert_eq!(config.keys, Path::new("/srv/data/keys"));
+        assert_eq!(config.keys, KeyPlaces::folder(Path::new("/srv/data/keys")));
         assert!(config.webhooks.is_empty());
     }
 

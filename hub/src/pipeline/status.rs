@@ -84,6 +84,11 @@ impl Pipeline {
                         "spec.labels.env",
                         format!("is {said:?}, the trust root says {:?}; the cluster keeps its head until they agree", trust.environment),
                     ),
+                    Some(_) | None if !self.parts.sealer.seals(&trust.environment) => (
+                        "SEALER_KEY_MISSING",
+                        "",
+                        format!("the hub has no sealer key of environment {:?} that the trust root lists; the cluster keeps its head until it has", trust.environment),
+                    ),
                     Some(_) | None => continue,
                 },
             };

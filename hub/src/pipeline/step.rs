@@ -268,7 +268,8 @@ impl Pipeline {
             .map(|source| source.new)
     }
 
-    /// Only clusters of the trust root, in the environment that it says (DECISIONS 5), whose documents can be read.
+    /// Only clusters of the trust root, in the environment that it says (DECISIONS 5), whose documents can be read, and for
+    /// whose environment there is a key.
     fn may_seal(&self, fleet: &Fleet, cluster: &Cluster) -> bool {
         let Ok(trust) = self.parts.root.cluster(&cluster.name) else {
             return false;
@@ -277,7 +278,9 @@ impl Pipeline {
             .labels
             .get("env")
             .map_or(trust.environment.as_str(), String::as_str);
-        said == trust.environment && !fleet.broken_clusters.contains_key(&cluster.name)
+        said == trust.environment
+            && self.parts.sealer.seals(&trust.environment)
+            && !fleet.broken_clusters.contains_key(&cluster.name)
     }
 
     fn is_dirty(&self, read: &Read, cluster: &Cluster, permits_changed: bool) -> bool {

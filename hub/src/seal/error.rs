@@ -27,8 +27,8 @@ pub enum OpenError {
     /// The record can not be read.
     #[error("the record can not be read: {0}")]
     Record(#[from] RecordError),
-    /// An environment of the trust root without a key here.
-    #[error("environment {0:?} of the trust root has no sealer key here")]
+    /// No environment of the trust root has a key here; this is the first.
+    #[error("environment {0:?} of the trust root has no sealer key here, nor has any other")]
     SignerMissing(String),
     /// A key that the trust root does not list for its environment.
     #[error(
@@ -74,6 +74,9 @@ pub enum SealError {
     /// nothing more: open a new one, which replays what was claimed.
     #[error("this sealer has stopped: the record must be read again")]
     Stopped,
+    /// The environment has no key here.
+    #[error("environment {0:?} has no sealer key here")]
+    SignerMissing(String),
     /// Another sealer wrote the next claim first.
     #[error("another sealer wrote claim {number} first")]
     ClaimLost {
@@ -246,6 +249,7 @@ impl SealError {
             | Self::Environment { .. }
             | Self::Fleet { .. }
             | Self::SourceUnknown(_)
+            | Self::SignerMissing(_)
             | Self::Manifest { .. }
             | Self::Statement { .. }
             | Self::Envelope { .. }

@@ -203,6 +203,12 @@ impl Sealer {
         })
     }
 
+    /// Whether there is a key for this environment; without one its clusters wait.
+    #[must_use]
+    pub fn seals(&self, environment: &str) -> bool {
+        self.signers.contains_key(environment)
+    }
+
     /// The log that batches go into; none if the trust root lists none.
     #[must_use]
     pub fn log(&self) -> Option<&Log> {
@@ -310,9 +316,8 @@ impl Sealer {
         let message = dsse::pae(PAYLOAD_TYPE, payload);
         let mut signatures: Vec<(PublicKey, [u8; 64])> = Vec::with_capacity(environments.len());
         for environment in environments {
-            // `open` has seen to it that each environment of the trust root has one.
             let Some(signer) = self.signers.get(*environment) else {
-                continue;
+                return Err(SealError::SignerMissing((*environment).clone()));
             };
             let signed = signer.sign(&message).await;
             let signature = signed.map_err(|fault| SealError::Sign {

@@ -446,10 +446,14 @@ async fn a_signature_that_does_not_verify_is_never_claimed() {
 }
 
 #[tokio::test]
-async fn each_environment_has_a_key_that_the_trust_root_lists() {
+async fn an_environment_without_a_key_waits_and_a_key_that_is_not_listed_is_refused() {
     let store = Store::in_memory();
     let mut missing = parts(&store, &index());
     missing.signers.remove("dev");
+    let (sealer, _) = Sealer::open(missing).await.unwrap();
+    assert!(sealer.seals("prod") && !sealer.seals("dev"));
+    let mut missing = parts(&store, &index());
+    missing.signers.clear();
     assert!(matches!(
         Sealer::open(missing).await.err(),
         Some(OpenError::SignerMissing(_))

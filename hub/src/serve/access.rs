@@ -77,6 +77,12 @@ pub enum Endpoint {
     Permits,
     /// A new permit.
     Permit,
+    /// A token for CI.
+    CiToken,
+    /// What CI did, for the bearer of a token.
+    LogInfrastructure,
+    /// The next trust root.
+    LogTrust,
 }
 
 /// A row.
@@ -147,6 +153,15 @@ pub const TABLE: &[Rule] = &[
     ),
     // The statement bears the signature of a key that the trust root lists for it.
     agents("POST", "/log/entries", Role::OwnProof, Endpoint::LogEntries),
+    // The bearer's token is the proof.
+    agents(
+        "POST",
+        "/log/infrastructure",
+        Role::OwnProof,
+        Endpoint::LogInfrastructure,
+    ),
+    // A trust root bears the signatures of the threshold of root keys.
+    agents("POST", "/log/trust", Role::OwnProof, Endpoint::LogTrust),
     // So does the request.
     agents("POST", "/log/salts", Role::OwnProof, Endpoint::LogSalts),
     log("/log/checkpoint"),
@@ -206,6 +221,7 @@ pub const TABLE: &[Rule] = &[
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),
     operators("GET", "/api/v1/drifts", Endpoint::Drifts),
     operators("POST", "/api/v1/sync", Endpoint::Sync),
+    operators("POST", "/api/v1/ci-tokens", Endpoint::CiToken),
     operators("GET", "/api/v1/permits", Endpoint::Permits),
     operators("POST", "/api/v1/permits", Endpoint::Permit),
 ];

@@ -4,6 +4,7 @@
 //! `export` writes what the cluster's agent would be sent; `import` takes in what it would say. Both call what serves agents
 //! over the network, so nothing is decided here.
 
+mod carried;
 mod export;
 mod import;
 
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use tonic::Code;
 
 use super::guard::problem;
+use super::identity::Peer;
 use super::refuse::CODE_HEADER;
 use super::state::State;
 
@@ -71,6 +73,16 @@ pub(crate) async fn report(
         Ok(taken) => Json(taken).into_response(),
         Err(status) => told(&status),
     }
+}
+
+/// What a cluster's certificate would say of it.
+fn speaking(name: &str, key: [u8; 32]) -> Arc<Peer> {
+    Arc::new(Peer {
+        cluster: name.to_owned(),
+        key,
+        not_before: 0,
+        not_after: i64::MAX,
+    })
 }
 
 /// What would have been said over the network, said over HTTP.

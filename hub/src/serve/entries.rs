@@ -17,8 +17,9 @@ use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
-use countersign_ledger::digest::Digest;
-use countersign_ledger::statement::Statement;
+use countersign_ledger::digest::{Digest, leaf_hash};
+use countersign_ledger::dsse::Envelope;
+use countersign_ledger::statement::{Infrastructure, Statement};
 use countersign_ledger::tlog::Note;
 use countersign_ledger::tlog::proof::ProofFile;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -80,6 +81,44 @@ async fn take(Shared(door): Shared<Door>, headers: HeaderMap, body: Bytes) -> Re
 }
 
 async fn enter(state: &State, headers: &HeaderMap, body: &Bytes) -> Result<ProofFile, Refusal> {
+    let log = open(state)?;
+    let offer = Offer::read(headers, body)?;
+    let trust = state.trust();
+    let Some(root) = &trust.newest else {
+        return Err(Refusal::not_ready());
+    };
+    // What is in the log already keeps its place, whatever the clock and the trust root say by now.
+    let had = log.find(&leaf_hash(&offer.envelope));
+    match had.map_err(|error| Refusal::fault(&error))? {
+        Some(index) => prove(log, index),
+        None => place(state, log, &accept(&offer, root, state.now())?).await,
+    }
+}
+
+/// Puts in what the hub itself signed for the bearer of a token; whoever calls has looked at the token.
+pub(crate) async fn enter_for_token(
+    state: &State,
+    envelope: Envelope,
+    statement: Infrastructure,
+    list: Bytes,
+) -> Result<ProofFile, Refusal> {
+    let log = open(state)?;
+    let trust = state.trust();
+    let Some(root) = &trust.newest else {
+        return Err(Refusal::not_ready());
+    };
+    infrastructure::environment(&statement, root)?;
+    let accepted = Accepted {
+        by: statement.by.clone(),
+        envelope,
+        statement: Statement::Infrastructure(statement),
+        blobs: vec![list],
+    };
+    place(state, log, &accepted).await
+}
+
+/// The log, if it takes entries now.
+fn open(state: &State) -> Result<&Log, Refusal> {
     let Some(log) = &state.log else {
         return Err(Refusal::unprocessable(
             "NO_LOG",
@@ -89,17 +128,16 @@ async fn enter(state: &State, headers: &HeaderMap, body: &Bytes) -> Result<Proof
     if !state.is_ready() {
         return Err(Refusal::not_ready());
     }
-    let offer = Offer::read(headers, body)?;
-    let trust = state.trust();
-    let Some(root) = &trust.newest else {
-        return Err(Refusal::not_ready());
-    };
-    let accepted = accept(&offer, root, state.now())?;
+    Ok(log)
+}
+
+/// The place of an entry that may enter: where it is, or at the end.
+async fn place(state: &State, log: &Log, accepted: &Accepted) -> Result<ProofFile, Refusal> {
     let leaf = accepted.envelope.leaf_hash();
     let had = log.find(&leaf).map_err(|error| Refusal::fault(&error))?;
     let index = match had {
         Some(index) => index,
-        None => append(state, log, &accepted).await?,
+        None => append(state, log, accepted).await?,
     };
     prove(log, index)
 }

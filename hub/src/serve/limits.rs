@@ -71,6 +71,12 @@ pub const RECEIPT_BLOB_BYTES_MAX: usize = 2 << 20;
 /// witnesses cosigned. Without one the agent asks again.
 pub const COVERED_MAX: Duration = Duration::from_secs(5);
 
+/// Longest life of a token for CI, in seconds: a day.
+pub const CI_TOKEN_SECONDS_MAX: u64 = 24 * 3600;
+
+/// Body with a trust root, in bytes.
+pub const TRUST_BODY_BYTES_MAX: usize = 1 << 20;
+
 /// Body of an outsider's entry with its blobs, in bytes.
 pub const ENTRY_BODY_BYTES_MAX: usize = 2 << 20;
 /// Blobs that come with an outsider's entry.
@@ -122,6 +128,8 @@ impl Default for Patience {
 pub const PARCEL_WAYS_MAX: usize = 64;
 /// Receipts whose places one parcel proves: with the longest proofs 8 MiB.
 pub const PARCEL_RECEIPTS_MAX: u64 = 4_096;
+/// Parcels of a cluster whose end is remembered: a person carries one a day, and an agent lags a few behind.
+pub const PARCELS_REMEMBERED_MAX: usize = 64;
 
 /// Git objects in one `Head`, in bytes: below what a message may have, so that any other content fits beside a last one.
 pub const GIT_OBJECTS_PER_HEAD_BYTES_MAX: usize = 12 << 20;

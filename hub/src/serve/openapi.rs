@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document of the operators' API, made from the access table and the types themselves.
 
+use countersign_fleet::api::ci::{CiToken, CiTokenRequest};
 use countersign_fleet::api::{
     App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, ParcelRequest,
     Permit, PermitRequest, Permits, Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
@@ -174,6 +175,14 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             status: "200",
             answer: of::<Revocation>(schemas),
         }),
+        Endpoint::CiToken => Some(Operation {
+            id: "ciToken",
+            summary: "A token with which one workspace's CI has the hub sign for it",
+            query: &[],
+            body: Some(of::<CiTokenRequest>(schemas)),
+            status: "201",
+            answer: of::<CiToken>(schemas),
+        }),
         Endpoint::Permit => Some(Operation {
             id: "permit",
             summary: "Allow a change that needs a person's word",
@@ -190,6 +199,8 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
         | Endpoint::WebhookGitea
         | Endpoint::Log
         | Endpoint::LogEntries
+        | Endpoint::LogInfrastructure
+        | Endpoint::LogTrust
         | Endpoint::LogSalts
         | Endpoint::Grpc => None,
     }

@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
+use countersign_fleet::api::ci::{CiToken, CiTokenRequest};
 use countersign_fleet::api::{
     HealthState, JoinToken, JoinTokenRequest, ObjectName, PermitRequest, Permits, Revocation,
     RevokeRequest, SyncStarted, SyncState,
@@ -24,7 +25,7 @@ use super::registry::hex;
 use super::revoke::{self, NotRevoked};
 use super::state::State;
 use super::views::{self, DriftQuery, ObjectQuery};
-use super::{courier, openapi, permits, tokens};
+use super::{ci, courier, openapi, permits, tokens};
 
 type App = Shared<Arc<State>>;
 
@@ -62,6 +63,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         Endpoint::Revoke => Some(post(revoke_agent)),
         Endpoint::Permits => Some(get(list_permits)),
         Endpoint::Permit => Some(post(give_permit)),
+        Endpoint::CiToken => Some(post(ci_token)),
         Endpoint::Healthz
         | Endpoint::Readyz
         | Endpoint::Metrics
@@ -70,6 +72,8 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::WebhookGitea
         | Endpoint::Log
         | Endpoint::LogEntries
+        | Endpoint::LogInfrastructure
+        | Endpoint::LogTrust
         | Endpoint::LogSalts
         | Endpoint::Grpc => None,
     }
@@ -124,6 +128,48 @@ impl From<JsonRejection> for Failed {
 async fn cluster(Shared(state): App, Path(name): Path<String>) -> Result<Response, Failed> {
     let found = views::cluster(&state, &name).ok_or_else(|| Failed::no_cluster(&name))?;
     Ok(Json(found).into_response())
+}
+
+async fn ci_token(
+    Shared(state): App,
+    body: Result<Json<CiTokenRequest>, JsonRejection>,
+) -> Result<Response, Failed> {
+    let Json(request) = body?;
+    let Some(signer) = &state.agent_ca else {
+        return Err(Failed(problem(
+            StatusCode::CONFLICT,
+            "NO_AGENT_CA",
+            "the trust root lists no agent CA, whose key makes tokens",
+        )));
+    };
+    let lasting = i64::try_from(request.seconds).unwrap_or(i64::MAX);
+    let until = state.now().as_second().saturating_add(lasting);
+    let claims = ci::Claims {
+        fleet: state.fleet.clone(),
+        workspace: request.workspace,
+        environment: request.environment,
+        name: request.name,
+        until,
+    };
+    let made = ci::mint(&claims, request.seconds, signer.as_ref()).await;
+    let token = made.map_err(|error| match error {
+        ci::NotMade::Mistake { .. } => Failed::bad(error.to_string()),
+        ci::NotMade::Sign(_) => Failed(problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "FAULT",
+            error.to_string(),
+        )),
+    })?;
+    tracing::info!(
+        workspace = claims.workspace,
+        environment = claims.environment,
+        name = claims.name,
+        until,
+        "a token for CI was made"
+    );
+    let expires = jiff::Timestamp::from_second(until).unwrap_or(jiff::Timestamp::MAX);
+    let status = StatusCode::CREATED;
+    Ok((status, Json(CiToken { token, expires })).into_response())
 }
 
 async fn app(Shared(state): App, Path(name): Path<String>) -> Result<Response, Failed> {

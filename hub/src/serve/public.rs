@@ -16,7 +16,7 @@ use super::access::{Endpoint, Surface, TABLE};
 use super::guard::problem;
 use super::limits::{BODY_PIECE_MAX, WEBHOOK_BODY_BYTES_MAX};
 use super::state::State;
-use super::{agents, entries, logfiles};
+use super::{agents, ci, entries, logfiles, publish};
 
 /// Takes a push webhook: headers and raw body in, HTTP status and a sentence out. It verifies before it parses.
 pub type Hook = Arc<dyn Fn(&HeaderMap, &[u8]) -> (u16, String) + Send + Sync>;
@@ -91,6 +91,8 @@ fn handler(
             .is_some()
             .then(|| logfiles::handler(state.clone())),
         Endpoint::LogEntries => state.log.is_some().then(|| entries::handler(state.clone())),
+        Endpoint::LogInfrastructure => state.log.is_some().then(|| ci::handler(state.clone())),
+        Endpoint::LogTrust => Some(publish::handler(state.clone())),
         Endpoint::LogSalts => state
             .log
             .is_some()
@@ -109,7 +111,8 @@ fn handler(
         | Endpoint::ReportFile
         | Endpoint::Revoke
         | Endpoint::Permits
-        | Endpoint::Permit => None,
+        | Endpoint::Permit
+        | Endpoint::CiToken => None,
     }
 }
 

@@ -22,12 +22,14 @@ use crate::seal::Signer;
 
 use super::alarms::Alarms;
 use super::authority::Authority;
+use super::ci::Workflows;
 use super::clock::Clock;
 use super::heads::{Commits, Head, Newest, Sealed};
 use super::identity::Peer;
 use super::join::Issuers;
 use super::metrics::{Metrics, OutcomeLabels};
 use super::permits::Permits;
+use super::publish::RootDoor;
 use super::records::{RecordFault, Records};
 use super::registry::{Registration, Registry};
 use super::reports::Live;
@@ -67,8 +69,19 @@ pub struct Trust {
     pub clusters: BTreeMap<String, Member>,
 }
 
+/// What comes in from outside and is not an agent's or an operator's.
+#[derive(Clone, Default)]
+pub struct Guests {
+    /// Workflows that may say what they did to the infrastructure.
+    pub workflows: Workflows,
+    /// Takes the next trust root; none if this hub takes none.
+    pub roots: Option<Arc<dyn RootDoor>>,
+}
+
 /// What the serving side is made of.
 pub struct Setup {
+    /// What comes in from outside.
+    pub guests: Guests,
     /// The fleet's name.
     pub fleet: String,
     /// The trust root.
@@ -112,6 +125,7 @@ pub(crate) struct Cluster {
 
 /// The shared state.
 pub struct State {
+    pub(crate) guests: Guests,
     pub(crate) fleet: String,
     pub(crate) authority: Authority,
     pub(crate) sealed: Arc<dyn Sealed>,
@@ -153,6 +167,7 @@ impl State {
             registry: Registry::load(records.clone()).await?,
             permits: Permits::load(&setup.fleet, records.clone()).await?,
             fleet: setup.fleet,
+            guests: setup.guests,
             authority: setup.authority,
             sealed: setup.sealed,
             log: setup.log,

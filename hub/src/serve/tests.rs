@@ -2,6 +2,7 @@
 
 mod agents;
 mod attacks;
+mod courier;
 mod enrol;
 mod operators;
 mod receipts;

@@ -50,7 +50,7 @@ fn when(ms: Option<u64>) -> Value {
 }
 
 /// The columns of `changes`.
-pub const CHANGES: [&str; 19] = [
+pub const CHANGES: [&str; 20] = [
     "index",
     "loggedAfter",
     "loggedBy",
@@ -70,9 +70,10 @@ pub const CHANGES: [&str; 19] = [
     "appsFailed",
     "health",
     "holds",
+    "what",
 ];
 
-/// Every state that was sealed in a time.
+/// Every state that was sealed in a time, and every change of the infrastructure that CI put into the log.
 pub fn changes(audit: &Audit<'_>, which: &Which) -> Result<Answer, Failure> {
     let title = format!("Which changes were made{}?", which.words());
     let mut answer = audit.answer(title, &CHANGES);
@@ -86,12 +87,29 @@ pub fn changes(audit: &Audit<'_>, which: &Which) -> Result<Answer, Failure> {
         environment: which.environment.as_deref(),
         app: None,
     })?;
+    let mut rows = Vec::new();
     for held in &held {
-        answer.rows.push(change(audit, held)?);
+        rows.push((held.row.index, change(audit, held)?));
     }
+    // The infrastructure lies below all clusters of an environment: it is no change of one of them.
+    if which.cluster.is_none() {
+        let below = audit.index.entries(&Asked {
+            kinds: &["infrastructure"],
+            from,
+            to,
+            cluster: None,
+            environment: which.environment.as_deref(),
+            app: None,
+        })?;
+        for held in &below {
+            rows.push((held.row.index, infrastructure(audit, held)?));
+        }
+    }
+    rows.sort_by_key(|(index, _)| *index);
+    answer.rows.extend(rows.into_iter().map(|(_, row)| row));
     answer.notes.push(
         "A change counts if it may have been logged in that time: after one cluster's word and by another's. Each is one \
-         signed state of one cluster."
+         signed state of one cluster, or a plan or apply of the infrastructure that CI put into the log."
             .to_owned(),
     );
     Ok(answer)
@@ -145,7 +163,36 @@ pub fn change(audit: &Audit<'_>, held: &Held) -> Result<Vec<Value>, Failure> {
         failed,
         of(&receipt, |had| json!(had.row.who)),
         json!(held.holds),
+        json!("state"),
     ])
+}
+
+/// A plan, or its being applied: by whom, of which workspace and commit.
+fn infrastructure(audit: &Audit<'_>, held: &Held) -> Result<Vec<Value>, Failure> {
+    let row = &held.row;
+    let between = audit.index.between(row.index)?;
+    audit.show(held)?;
+    let mut cells = vec![Value::Null; CHANGES.len()];
+    for (name, value) in [
+        ("index", json!(row.index)),
+        ("loggedAfter", when(between.after)),
+        ("loggedBy", when(between.by)),
+        ("environment", json!(row.environment)),
+        ("commit", json!(row.commit)),
+        ("author", json!(row.who)),
+        ("statement", json!(row.digest.to_string())),
+        ("holds", json!(held.holds)),
+        (
+            "what",
+            json!(format!("infrastructure {} of {}", row.what, row.object)),
+        ),
+    ] {
+        let place = CHANGES.iter().position(|column| *column == name);
+        if let Some(cell) = place.and_then(|place| cells.get_mut(place)) {
+            *cell = value;
+        }
+    }
+    Ok(cells)
 }
 
 /// Everything that an auditor looks at first.

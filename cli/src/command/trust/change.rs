@@ -11,6 +11,7 @@ use countersign_ledger::trust::document::PAYLOAD_TYPE;
 use countersign_ledger::trust::draft::{Change, ChangeError, KeyRole, apply, begin};
 use countersign_ledger::trust::{LogTrust, Person, PersonKey, TrustRoot, VerifiedRoot};
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use super::files;
 use crate::exit::Failure;
@@ -58,7 +59,7 @@ pub struct AddArgs {
     /// What to add.
     #[arg(value_enum)]
     what: Entry,
-    /// The key in base64; for log a vkey, for witness-policy a file, for person a key's text, for cluster NAME=ENV[:LEVEL].
+    /// The key in base64, vault:<mount>/<key> or awskms:<arn>; for log a vkey, for witness-policy a file, for person a key's text, for cluster NAME=ENV[:LEVEL].
     #[arg(value_name = "VALUE", required_unless_present_any = ["generate", "key_file"])]
     value: Option<String>,
     /// Read the value from this file (an armored OpenPGP key, an OpenSSH .pub file).
@@ -67,6 +68,9 @@ pub struct AddArgs {
     /// Make a new key and write it to this file, which must not exist; only its owner may read it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["value", "key_file"])]
     generate: Option<PathBuf>,
+    /// Encrypt the new key with a passphrase.
+    #[arg(long, requires = "generate")]
+    encrypt: bool,
     /// Whose the key is; for root, overrider, reproducer, ci and person.
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -112,12 +116,15 @@ pub struct RotateArgs {
     /// The key that goes, in base64.
     #[arg(value_name = "OLD")]
     old: String,
-    /// The key that comes, in base64.
+    /// The key that comes, in base64, vault:<mount>/<key> or awskms:<arn>.
     #[arg(value_name = "NEW", required_unless_present = "generate")]
     new: Option<String>,
     /// Make the new key and write it to this file.
     #[arg(long, value_name = "FILE", conflicts_with = "new")]
     generate: Option<PathBuf>,
+    /// Encrypt the new key with a passphrase.
+    #[arg(long, requires = "generate")]
+    encrypt: bool,
     /// The environment; for sealer.
     #[arg(long, value_name = "ENV")]
     environment: Option<String>,
@@ -166,7 +173,11 @@ pub(super) fn add(args: &AddArgs) -> Result<(), Failure> {
         KeyRole::Sealer(_) | KeyRole::AgentCa => String::new(),
         _ => needed("--name", args.name.as_deref())?,
     };
-    let made = args.generate.as_deref().map(Made::new).transpose()?;
+    let made = args
+        .generate
+        .as_deref()
+        .map(|path| Made::new(path, args.encrypt))
+        .transpose()?;
     let key = match &made {
         Some(made) => made.key.public(),
         None => public("VALUE", &args.text()?)?,
@@ -240,7 +251,11 @@ pub(super) fn rotate(args: &RotateArgs) -> Result<(), Failure> {
         RoleName::Ci => KeyRole::Ci,
     };
     let old = public("OLD", &args.old)?;
-    let made = args.generate.as_deref().map(Made::new).transpose()?;
+    let made = args
+        .generate
+        .as_deref()
+        .map(|path| Made::new(path, args.encrypt))
+        .transpose()?;
     let new = match &made {
         Some(made) => made.key.public(),
         None => public("NEW", args.new.as_deref().unwrap_or_default())?,
@@ -298,7 +313,7 @@ impl Files {
         let envelope = Envelope::assemble(PAYLOAD_TYPE, &payload, &[]);
         // The key first: a draft must not name a key that nobody has.
         if let Some(made) = &made {
-            files::secret(&made.path, made.key.to_pem().as_bytes())?;
+            files::secret(&made.path, made.pem.as_bytes())?;
             println!("New key  {}  {}", made.key.public(), shown(&made.path));
         }
         files::replace(&self.draft, envelope.bytes())?;
@@ -317,14 +332,20 @@ impl Files {
 struct Made {
     path: PathBuf,
     key: FileKey,
+    pem: Zeroizing<String>,
 }
 
 impl Made {
-    fn new(path: &Path) -> Result<Self, Failure> {
+    fn new(path: &Path, encrypt: bool) -> Result<Self, Failure> {
         let key = FileKey::generate(&ring::rand::SystemRandom::new())
             .map_err(|e| Failure::Fault(format!("--generate: {e}")))?;
         let path = path.to_owned();
-        Ok(Self { path, key })
+        let pem = if encrypt {
+            crate::key::encrypted(&key, &shown(&path))?
+        } else {
+            key.to_pem()
+        };
+        Ok(Self { path, key, pem })
     }
 }
 
@@ -373,6 +394,9 @@ pub(super) fn follows(
 /// Reads a public key: base64, or a vkey of kind 0x01.
 fn public(field: &str, text: &str) -> Result<PublicKey, Failure> {
     let text = text.trim();
+    if text.starts_with("vault:") || text.starts_with("awskms:") {
+        return Ok(crate::key::load(text)?.public());
+    }
     if let Ok(vkey) = text.parse::<Vkey>() {
         return if vkey.kind() == KeyKind::Ed25519 {
             Ok(*vkey.key())

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign_fleet::api::ci::TrustTaken;
 use countersign_ledger::dsse::pae;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::trust::Roots;
 use countersign_ledger::trust::draft::{Tally, tallies};
+use reqwest::Url;
 
 use super::{change, files};
 use crate::exit::Failure;
-use crate::key;
 use crate::output::safe;
+use crate::{entry, key};
 
 /// Arguments of `sign`.
 #[derive(Debug, Args)]
@@ -22,7 +24,7 @@ pub struct SignArgs {
     #[arg(long, value_name = "FILE", default_value = "trust.json")]
     current: PathBuf,
     /// A root key, of the current trust root or of the next; may be said often.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "KEY", required = true)]
     key: Vec<String>,
 }
 
@@ -31,6 +33,12 @@ pub struct SignArgs {
 pub struct PublishArgs {
     /// The next trust root, completely signed.
     file: PathBuf,
+    /// The hub's address for agents: https://HOST:PORT.
+    #[arg(long, env = "COUNTERSIGN_HUB_URL", value_name = "URL")]
+    hub: Option<Url>,
+    /// Certificates (PEM) to trust for it, such as hub-ca.crt, instead of the system's.
+    #[arg(long, value_name = "FILE", requires = "hub")]
+    ca: Option<PathBuf>,
     /// The hub's data folder.
     #[arg(
         long,
@@ -110,6 +118,41 @@ fn told(path: &Path, version: u64, old: Tally, new: Tally) -> String {
 }
 
 pub(super) fn publish(args: &PublishArgs) -> Result<(), Failure> {
+    match &args.hub {
+        Some(hub) => to_hub(hub, args),
+        None => to_store(args),
+    }
+}
+
+/// Hands it to a hub that runs.
+fn to_hub(hub: &Url, args: &PublishArgs) -> Result<(), Failure> {
+    let root = change::current(&args.file)?;
+    let client = entry::client(hub, args.ca.as_deref())?;
+    let request = client
+        .post(entry::below(hub, "log/trust")?)
+        .body(root.bytes().to_vec());
+    let answer = entry::send(hub, request)?;
+    let taken: TrustTaken = serde_json::from_slice(&answer)
+        .map_err(|e| Failure::Fault(format!("the hub's answer: {e}")))?;
+    let ours = format!("sha256:{}", root.digest());
+    if taken.digest != ours {
+        return Err(Failure::Negative(
+            "the hub's answer is about another document".to_owned(),
+        ));
+    }
+    println!(
+        "Version {} {}: {ours}",
+        taken.version,
+        if taken.new {
+            "is in the hub's store, and takes effect now"
+        } else {
+            "was in the hub's store already"
+        }
+    );
+    Ok(())
+}
+
+fn to_store(args: &PublishArgs) -> Result<(), Failure> {
     let pinned = args
         .trust
         .clone()

@@ -22,7 +22,7 @@ fn what_init_writes_verifies_and_its_keys_are_their_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("keys");
     let clusters = clusters(None, &["metal-fra=production".into(), "lab=test".into()]).unwrap();
-    init("acme", &out, clusters.clone(), "zoe").unwrap();
+    init("acme", &out, clusters.clone(), "zoe", false).unwrap();
     let root = VerifiedRoot::parse(
         &std::fs::read(out.join("trust.json")).unwrap(),
         &RingVerifier,
@@ -51,7 +51,7 @@ fn what_init_writes_verifies_and_its_keys_are_their_owners_alone() {
     );
     assert!(
         matches!(
-            init("acme", &out, clusters, "zoe"),
+            init("acme", &out, clusters, "zoe", false),
             Err(Failure::Mistake(_))
         ),
         "never over older keys"
@@ -67,6 +67,7 @@ fn a_trust_root_that_was_changed_is_a_negative_answer() {
         &out,
         clusters(None, &["a=b".into()]).unwrap(),
         "zoe",
+        false,
     )
     .unwrap();
     let path = out.join("trust.json");

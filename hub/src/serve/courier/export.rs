@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use countersign_fleet::api::ParcelRequest;
-use countersign_ledger::digest::Digest;
+use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::key::PublicKey;
 use countersign_ledger::statement::Statement;
@@ -20,12 +20,13 @@ use prost::Message as _;
 use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
+use super::{carried, speaking};
 use crate::log::{Log, Signed};
-use crate::serve::blobs;
 use crate::serve::heads::{Follower, Position, Taken, restore};
 use crate::serve::limits::{BLOB_READS_AT_ONCE, COVERED_MAX, PARCEL_RECEIPTS_MAX, PARCEL_WAYS_MAX};
 use crate::serve::refuse::{fault, refuse};
 use crate::serve::state::{Cluster, State};
+use crate::serve::{blobs, enrol};
 
 /// The frames of a parcel as bytes; an error ends it before its end, so that it counts for nothing.
 pub(super) type Frames = stream::BoxStream<'static, io::Result<Bytes>>;
@@ -33,7 +34,7 @@ pub(super) type Frames = stream::BoxStream<'static, io::Result<Bytes>>;
 pub(super) async fn parcel(
     state: &Arc<State>,
     name: &str,
-    asked: ParcelRequest,
+    mut asked: ParcelRequest,
 ) -> Result<Frames, Status> {
     let cluster = state.cluster(name).ok_or_else(|| unknown(name))?;
     if !state.is_ready() {
@@ -47,7 +48,11 @@ pub(super) async fn parcel(
         let text = format!("treeSizes: at most {PARCEL_WAYS_MAX}");
         return Err(Status::invalid_argument(text));
     }
+    let carried = carried::sizes(&state.records, name).await;
     let heads = heads(state, name, &cluster, &asked).await?;
+    asked
+        .tree_sizes
+        .extend(carried.map_err(|error| fault(&error))?);
     let blobs = missing(state, name, &cluster, &asked, &heads).await?;
     let ways = match (&state.log, heads.first()) {
         (Some(log), Some(first)) if !first.checkpoint.is_empty() => {
@@ -84,6 +89,14 @@ pub(super) async fn parcel(
             .map(|head| (Kind::Head, head.encode_to_vec().into())),
     );
     let answer = answer(state, name, &asked, tree_size).await?;
+    for size in [
+        tree_size,
+        answer.as_ref().map_or(0, |answer| answer.tree_size),
+    ] {
+        carried::remember(&state.records, name, size)
+            .await
+            .map_err(|error| fault(&error))?;
+    }
     let after = answer.map(|answer| (Kind::Answer, Bytes::from(answer.encode_to_vec())));
     Ok(frames(Arc::clone(state), before, blobs, after))
 }
@@ -215,7 +228,7 @@ fn ways(log: &Log, from: &[u64], to: u64) -> Result<Vec<courier::Way>, Status> {
     let from: BTreeSet<u64> = from
         .iter()
         .copied()
-        .filter(|from| (1..=to).contains(from))
+        .filter(|from| (1..to).contains(from))
         .collect();
     from.into_iter()
         .map(|from| {
@@ -237,7 +250,7 @@ fn wired(hashes: &[Digest]) -> Vec<Bytes> {
 
 /// Where the cluster's receipts stand, under the newest checkpoint that it takes. None without a log or a registration.
 async fn answer(
-    state: &State,
+    state: &Arc<State>,
     name: &str,
     asked: &ParcelRequest,
     heads: u64,
@@ -261,23 +274,30 @@ async fn answer(
             places.insert(seq, (said.leaf, index));
         }
     }
-    let least = places.values().map(|(_, index)| index + 1).max();
+    let (enrols, offer, enrolment) = enrolment(state, name, registered.key).await?;
+    let entry = match &enrolment {
+        Some(entry) => log.find(&leaf_hash(entry)).map_err(|error| fault(&error))?,
+        None => None,
+    };
+    let indexes = places.values().map(|(_, index)| *index).chain(entry);
+    let least = indexes.max().map(|index| index + 1);
     let Some(signed) = covering(state, name, log, least.unwrap_or(0).max(heads)).await else {
         return Ok(None);
     };
     let mut proven = Vec::with_capacity(places.len());
     for (leaf, index) in places.into_values() {
-        let hashes = log
-            .inclusion(index, signed.size)
-            .map_err(|error| fault(&error))?;
         proven.push(courier::Proven {
             leaf: Bytes::copy_from_slice(leaf.as_bytes()),
-            proof: Some(wire::LogProof {
-                index,
-                hashes: wired(&hashes),
-            }),
+            proof: Some(inclusion(log, index, signed.size)?),
         });
     }
+    let enrolment = match (enrolment, entry) {
+        (Some(envelope), Some(index)) => Some(wire::LogEntry {
+            envelope,
+            proof: Some(inclusion(log, index, signed.size)?),
+        }),
+        _ => None,
+    };
     let mut from = asked.tree_sizes.clone();
     from.push(heads);
     let mut nonce = [0; 16];
@@ -296,7 +316,37 @@ async fn answer(
         nonce: Bytes::copy_from_slice(&nonce),
         next_seq: last + 1,
         newest: envelope.map_err(|error| fault(&error))?.unwrap_or_default(),
+        enrols,
+        offer,
+        enrolment,
     }))
+}
+
+fn inclusion(log: &Log, index: u64, size: u64) -> Result<wire::LogProof, Status> {
+    let hashes = log.inclusion(index, size).map_err(|error| fault(&error))?;
+    Ok(wire::LogProof {
+        index,
+        hashes: wired(&hashes),
+    })
+}
+
+/// Whether keys are enrolled here; what waits for the cluster's signature; its entry.
+async fn enrolment(
+    state: &Arc<State>,
+    name: &str,
+    key: [u8; 32],
+) -> Result<(bool, Bytes, Option<Bytes>), Status> {
+    let cluster = state.cluster(name).ok_or_else(|| unknown(name))?;
+    let asked = wire::EnrolRequest::default();
+    match enrol::enrol(Arc::clone(state), speaking(name, key), cluster, asked).await {
+        Ok(answer) => Ok((
+            true,
+            answer.payload,
+            answer.entry.map(|entry| entry.envelope),
+        )),
+        Err(status) if status.code() == Code::Unimplemented => Ok((false, Bytes::new(), None)),
+        Err(status) => Err(status),
+    }
 }
 
 async fn covering(state: &State, name: &str, log: &Log, size: u64) -> Option<Arc<Signed>> {

@@ -12,12 +12,12 @@ use prost::Message as _;
 use ring::digest::{SHA256, digest};
 use tonic::{Code, Status};
 
-use crate::serve::identity::Peer;
+use super::speaking;
 use crate::serve::limits::PUT_BLOBS_PER_REQUEST_MAX;
 use crate::serve::refuse::{fault, refuse};
 use crate::serve::registry::hex;
 use crate::serve::state::State;
-use crate::serve::{csr, receipts, register, tokens};
+use crate::serve::{csr, enrol, receipts, register, tokens};
 
 /// A report, read whole.
 struct Report {
@@ -56,13 +56,17 @@ pub(super) async fn report(
             "no agent is registered for this cluster, and the report does not say who wrote it",
         ));
     };
-    // What the agent's certificate would say.
-    let peer = Arc::new(Peer {
-        cluster: name.to_owned(),
-        key: registration.key,
-        not_before: 0,
-        not_after: i64::MAX,
-    });
+    let peer = speaking(name, registration.key);
+    if let Some(mut enrolment) = header.enrolment {
+        enrolment.tree_size = 0;
+        enrol::enrol(
+            Arc::clone(state),
+            Arc::clone(&peer),
+            Arc::clone(&cluster),
+            enrolment,
+        )
+        .await?;
+    }
     for blobs in report.blobs.chunks(PUT_BLOBS_PER_REQUEST_MAX) {
         let blobs = blobs.iter().map(|content| wire::Blob {
             digest: Bytes::copy_from_slice(digest(&SHA256, content).as_ref()),
@@ -78,12 +82,12 @@ pub(super) async fn report(
         key: registration.key_digest(),
         registered,
         receipts: report.receipts.len() as u64,
-        next_seq: 0,
+        next_seq: header.first_seq,
         refused_code: String::new(),
         refused: String::new(),
     };
     let mut left = &report.receipts[..];
-    loop {
+    while !left.is_empty() {
         let (now, later) = left.split_at(left.len().min(RECEIPTS_PER_REQUEST_MAX));
         let request = wire::ReceiptsRequest {
             envelopes: now.to_vec(),
@@ -98,11 +102,12 @@ pub(super) async fn report(
         .await?;
         taken.next_seq = answer.next_seq;
         (taken.refused_code, taken.refused) = (answer.refused_code, answer.refused);
-        if later.is_empty() || !taken.refused_code.is_empty() {
-            return Ok(taken);
+        if !taken.refused_code.is_empty() {
+            break;
         }
         left = later;
     }
+    Ok(taken)
 }
 
 /// Whether the agent that wrote the report was registered now; one that is not must be admitted by its key.

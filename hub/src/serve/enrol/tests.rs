@@ -59,6 +59,7 @@ impl Life {
             level: "signed".into(),
         };
         let setup = Setup {
+            guests: Default::default(),
             fleet: "acme".into(),
             trust: Trust {
                 clusters: BTreeMap::from([("metal".to_owned(), member)]),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::dsse::{Envelope, Limits, PAYLOAD_TYPE};
-use countersign_ledger::key::RingVerifier;
+use countersign_ledger::key::{PublicKey, RingVerifier};
 use countersign_ledger::statement::Statement;
 use countersign_ledger::trust::{Role, VerifiedRoot};
 use http::StatusCode;
@@ -111,11 +111,12 @@ pub(crate) fn accept(
         let text = format!("is of fleet {:?}", statement.fleet());
         return Err(Refusal::unprocessable("OTHER_FLEET", text));
     }
-    let by = signer(&envelope, root, role)?;
+    let (by, key) = signer(&envelope, root, role)?;
+    check_spelling(&envelope, key)?;
     match &statement {
         Statement::Override(this) => override_::check(this, &by, root, now)?,
         Statement::Reproduction(this) => reproduction::check(this, root)?,
-        Statement::Infrastructure(this) => infrastructure::check(this, root)?,
+        Statement::Infrastructure(this) => infrastructure::check(this, &by, root)?,
         _ => {}
     }
     Ok(Accepted {
@@ -126,12 +127,12 @@ pub(crate) fn accept(
     })
 }
 
-/// The one key that signed it, by the trust root's name of it.
+/// The one key that signed it, and the trust root's name of it.
 pub(super) fn signer(
     envelope: &Envelope,
     root: &VerifiedRoot,
     role: Role<'_>,
-) -> Result<String, Refusal> {
+) -> Result<(String, PublicKey), Refusal> {
     let document = root.document();
     let keys = match role {
         Role::Overrider => &document.overriders,
@@ -144,15 +145,33 @@ pub(super) fn signer(
     }
     let signed = envelope.signed_by(keys.iter().map(|named| &named.key), &RingVerifier);
     let by = keys.iter().find(|named| signed.contains(&named.key));
-    by.map(|named| named.name.clone()).ok_or_else(|| {
-        Refusal::forbidden(
-            "SIGNATURE_INVALID",
-            format!(
-                "no key that the trust root (version {}) lists for this signed it",
-                root.version()
-            ),
-        )
-    })
+    by.map(|named| (named.name.clone(), named.key))
+        .ok_or_else(|| {
+            Refusal::forbidden(
+                "SIGNATURE_INVALID",
+                format!(
+                    "no key that the trust root (version {}) lists for this signed it",
+                    root.version()
+                ),
+            )
+        })
+}
+
+/// DSSE lets one payload and signature stand in many bytes: key hints, spaces, fields that nobody reads. Each would be an
+/// entry of its own, so that anybody could say again what a person said before. One spelling enters, the one that we write.
+fn check_spelling(envelope: &Envelope, key: PublicKey) -> Result<(), Refusal> {
+    let one = envelope
+        .signatures()
+        .first()
+        .and_then(|signature| <[u8; 64]>::try_from(signature.sig.as_slice()).ok())
+        .map(|sig| Envelope::assemble(PAYLOAD_TYPE, envelope.payload(), &[(key, sig)]));
+    if one.is_some_and(|one| one.bytes() == envelope.bytes()) {
+        return Ok(());
+    }
+    Err(Refusal::bad(
+        "ENVELOPE_SPELLING",
+        "the envelope is spelled in another way than `countersign` writes it",
+    ))
 }
 
 /// The offered blobs, if they are those that the statement names, each once.

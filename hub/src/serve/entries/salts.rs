@@ -70,7 +70,7 @@ fn read(
     if envelope.payload_type() != SALTS_TYPE {
         return Err(bad(format!("the payload type must be {SALTS_TYPE}")));
     }
-    let by = signer(&envelope, root, Role::Reproducer)?;
+    let (by, _) = signer(&envelope, root, Role::Reproducer)?;
     let asked: SaltsRequest =
         serde_json::from_slice(envelope.payload()).map_err(|error| bad(error.to_string()))?;
     if asked.fleet != root.fleet() || !root.document().clusters.contains_key(&asked.cluster) {

@@ -41,8 +41,9 @@ struct Issuer {
     keys: Source,
 }
 
+/// Where an issuer's keys are.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     File(PathBuf),
     Url {
         client: reqwest::Client,
@@ -195,27 +196,45 @@ fn subject(account: &str) -> Result<String, String> {
 }
 
 fn source(entry: &Entry, folder: &Path) -> Result<Source, String> {
-    match (&entry.jwks_file, &entry.jwks_url, &entry.ca_file) {
-        (Some(file), None, None) => {
-            let file = folder.join(file);
-            let keys = read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-            jwks::parse(&keys).map_err(|error| format!("{}: {error}", file.display()))?;
-            Ok(Source::File(file))
-        }
-        (None, Some(url), ca) => {
-            let url: reqwest::Url = url.parse().map_err(|error| format!("jwks-url: {error}"))?;
-            if url.scheme() != "https" {
-                return Err("jwks-url must be https".to_owned());
+    Source::named(
+        entry.jwks_file.as_deref(),
+        entry.jwks_url.as_deref(),
+        entry.ca_file.as_deref(),
+        folder,
+    )
+}
+
+impl Source {
+    /// By a file, or by a URL and the CA of its server; files are relative to `folder`.
+    pub(crate) fn named(
+        file: Option<&Path>,
+        url: Option<&str>,
+        ca: Option<&Path>,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        match (file, url, ca) {
+            (Some(file), None, None) => {
+                let file = folder.join(file);
+                let keys = read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+                jwks::parse(&keys).map_err(|error| format!("{}: {error}", file.display()))?;
+                Ok(Source::File(file))
             }
-            let ca = ca.as_ref().map(|file| folder.join(file));
-            let client = client(ca.as_deref())?;
-            Ok(Source::Url {
-                client,
-                url,
-                kept: Mutex::default(),
-            })
+            (None, Some(url), ca) => {
+                let url: reqwest::Url =
+                    url.parse().map_err(|error| format!("jwks-url: {error}"))?;
+                if url.scheme() != "https" {
+                    return Err("jwks-url must be https".to_owned());
+                }
+                let ca = ca.map(|file| folder.join(file));
+                let client = client(ca.as_deref())?;
+                Ok(Source::Url {
+                    client,
+                    url,
+                    kept: Mutex::default(),
+                })
+            }
+            _ => Err("needs jwks-file, or jwks-url and with it ca-file".to_owned()),
         }
-        _ => Err("needs jwks-file, or jwks-url and with it ca-file".to_owned()),
     }
 }
 
@@ -246,7 +265,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 impl Source {
-    async fn get(&self) -> Result<Arc<[Key]>, IssuerFault> {
+    /// The keys, now; those of a URL may be a minute old.
+    pub(crate) async fn get(&self) -> Result<Arc<[Key]>, IssuerFault> {
         match self {
             // Read each time: it is replaced when the cluster's keys are.
             Self::File(path) => {

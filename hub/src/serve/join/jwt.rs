@@ -68,6 +68,25 @@ pub enum TokenRefused {
 /// # Errors
 /// [`TokenRefused`]
 pub fn check(token: &str, keys: &[Key], want: &Expected<'_>, now: i64) -> Result<(), TokenRefused> {
+    let payload = signed(token, keys)?;
+    if text(&payload, "iss").unwrap_or_default() != want.issuer {
+        return Err(TokenRefused::Issuer(cut(
+            text(&payload, "iss").unwrap_or_default()
+        )));
+    }
+    audience(&payload, want.audience)?;
+    let subject = text(&payload, "sub").unwrap_or_default();
+    if subject != want.subject {
+        return Err(TokenRefused::Subject(cut(subject)));
+    }
+    times(&payload, now)
+}
+
+/// What a token says that one of the keys signed; its claims are not looked at.
+///
+/// # Errors
+/// [`TokenRefused`]
+pub(crate) fn signed(token: &str, keys: &[Key]) -> Result<Value, TokenRefused> {
     use TokenRefused as No;
     if token.len() > TOKEN_BYTES_MAX {
         return Err(No::TooLong);
@@ -92,15 +111,11 @@ pub fn check(token: &str, keys: &[Key], want: &Expected<'_>, now: i64) -> Result
     if !candidates.any(|key| key.verifies(signed.as_bytes(), &signature)) {
         return Err(No::Signature);
     }
-    claims(&payload, want, now)
+    Ok(payload)
 }
 
-fn claims(payload: &Value, want: &Expected<'_>, now: i64) -> Result<(), TokenRefused> {
-    use TokenRefused as No;
-    let said = |name| text(payload, name).unwrap_or_default();
-    if said("iss") != want.issuer {
-        return Err(No::Issuer(cut(said("iss"))));
-    }
+/// It is for this audience alone.
+pub(crate) fn audience(payload: &Value, want: &str) -> Result<(), TokenRefused> {
     let audience = match payload.get("aud") {
         Some(Value::String(one)) => Some(one.as_str()),
         Some(Value::Array(all)) => match all.as_slice() {
@@ -109,12 +124,16 @@ fn claims(payload: &Value, want: &Expected<'_>, now: i64) -> Result<(), TokenRef
         },
         _ => None,
     };
-    if audience != Some(want.audience) {
-        return Err(No::Audience);
+    if audience == Some(want) {
+        Ok(())
+    } else {
+        Err(TokenRefused::Audience)
     }
-    if said("sub") != want.subject {
-        return Err(No::Subject(cut(said("sub"))));
-    }
+}
+
+/// It counts now, and not for long.
+pub(crate) fn times(payload: &Value, now: i64) -> Result<(), TokenRefused> {
+    use TokenRefused as No;
     let time = |name: &str| match payload.get(name) {
         None => Ok(None),
         Some(value) => value.as_i64().map(Some).ok_or(No::Malformed),
@@ -144,12 +163,12 @@ fn object(part: &str) -> Result<Value, TokenRefused> {
         .ok_or(TokenRefused::Malformed)
 }
 
-fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+pub(crate) fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
     value.get(name).and_then(Value::as_str)
 }
 
 /// What is quoted of a stranger's token.
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(120).collect()
 }
 

@@ -140,6 +140,7 @@ impl Hub {
         let mut registry = Registry::with_prefix("countersign_hub");
         metrics.register(&mut registry);
         let state = State::open(Setup {
+            guests: Default::default(),
             fleet: FLEET.into(),
             trust: Trust {
                 documents: vec![
@@ -230,10 +231,14 @@ impl Hub {
             chain.push(envelope(cluster, generation));
             generation
         };
-        let blob = Bytes::from(content.to_owned());
-        let name = Digest::of(&blob);
-        self.sealed.blobs.lock().unwrap().insert(name, blob);
-        let manifest = Digest::of(format!("{cluster} manifest {generation}").as_bytes());
+        let keep = |content: String| {
+            let blob = Bytes::from(content);
+            let name = Digest::of(&blob);
+            self.sealed.blobs.lock().unwrap().insert(name, blob);
+            name
+        };
+        let name = keep(content.to_owned());
+        let manifest = keep(format!("{cluster} manifest {generation}"));
         let head = Head::new(
             generation,
             envelope(cluster, generation),
@@ -319,7 +324,7 @@ pub(super) struct Agent {
     pub(super) cluster: String,
     pub(super) key: KeyPair,
     pub(super) uid: String,
-    recipient: String,
+    pub(super) recipient: String,
     certificate: Option<String>,
 }
 

@@ -113,7 +113,7 @@ fn spaces_comments_and_addresses_are_read() {
 }
 
 #[test]
-fn a_policy_that_asks_nobody_is_refused() {
+fn threat_cve_2026_23992_a_policy_that_asks_nobody_is_refused() {
     assert_eq!(mistake("quorum none\n"), PolicyMistake::QuorumNone);
     assert_eq!(mistake("group g 0 w1\n"), PolicyMistake::Threshold);
     assert_eq!(mistake("group g any\n"), PolicyMistake::Words);

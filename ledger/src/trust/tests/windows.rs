@@ -23,7 +23,7 @@ fn root_with(version: u64, seeds: &[u8]) -> Arc<VerifiedRoot> {
 const PROD: Role<'_> = Role::Sealer("prod");
 
 #[test]
-fn a_key_holds_from_the_root_that_lists_it_to_the_one_that_drops_it() {
+fn threat_cve_2026_54787_a_key_holds_from_the_root_that_lists_it_to_the_one_that_drops_it() {
     let mut windows = Windows::default();
     assert!(windows.is_empty());
     assert_eq!(

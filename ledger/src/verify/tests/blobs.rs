@@ -1,6 +1,7 @@
 //! What a statement's manifest and blobs must be (check 8).
 
 use super::*;
+use crate::limits::APPS_BYTES_MAX;
 
 pub(super) fn blob(n: u64) -> Vec<u8> {
     format!("{{\"n\":{n}}}").into_bytes()
@@ -51,15 +52,14 @@ pub(super) fn blobs(manifest: &Manifest) -> BTreeMap<Digest, Vec<u8>> {
         .collect()
 }
 
+/// The second statement of its cluster, with that manifest.
 fn statement_of(manifest: Digest) -> VerifiedStatement {
-    check(
-        &known(),
-        &[seal(&Desired {
-            manifest,
-            ..desired(1, None)
-        })],
-    )
-    .unwrap()
+    let first = seal(&desired(1, None));
+    let second = seal(&Desired {
+        manifest,
+        ..desired(2, Some(&first))
+    });
+    check(&known(), &[first, second]).unwrap()
 }
 
 fn assembled(
@@ -85,7 +85,7 @@ fn a_manifest_is_assembled_and_completed() {
         .map(|checked| (*checked.digest(), checked))
         .collect();
     let state = complete(verified, |digest| seen.get(digest).copied()).unwrap();
-    assert_eq!(state.generation(), 1);
+    assert_eq!(state.generation(), 2);
 }
 
 #[test]
@@ -287,4 +287,14 @@ fn a_state_is_complete_only_with_every_blob_at_its_signed_length() {
     let lying = Manifest::build(lines, apps).unwrap();
     let verified = assembled(lying.list_bytes(), &blobs(&lying)).unwrap();
     assert_eq!(complete(verified, all).unwrap_err().code(), "BLOB_LENGTH");
+}
+
+#[test]
+fn the_blob_with_the_apps_may_be_as_long_as_its_bound_and_no_longer() {
+    let code = |length: usize| {
+        let bytes = vec![b' '; length];
+        check_apps(&Digest::of(&bytes), &bytes).unwrap_err().code()
+    };
+    assert_eq!(code(APPS_BYTES_MAX + 1), "BLOB_LENGTH");
+    assert_ne!(code(APPS_BYTES_MAX), "BLOB_LENGTH");
 }

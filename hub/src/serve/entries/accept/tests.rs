@@ -179,6 +179,32 @@ fn blobs_come_with_the_statement_that_names_them_and_no_others() {
     }
 }
 
+/// Found on rereading: a pause could be posted again after its resume, in other bytes, by anybody who reads the log.
+#[test]
+fn one_statement_has_one_spelling_so_that_nobody_says_it_again_for_its_signer() {
+    let offer = offer(&Statement::Override(pause()), &["olga"]);
+    accept(&offer, &root(), now()).unwrap();
+    let text = std::str::from_utf8(&offer.envelope).unwrap();
+    let id = key("olga").public().id().to_string();
+    for other in [
+        format!("{text} "),
+        text.replacen("{\"payload\"", "{ \"payload\"", 1),
+        text.replace(&id, "somebody"),
+        text.replacen("{\"payload\"", "{\"more\":1,\"payload\"", 1),
+    ] {
+        assert_ne!(other, text);
+        let offer = Offer {
+            envelope: other.clone().into(),
+            blobs: Vec::new(),
+        };
+        let code = refused(&offer);
+        assert!(
+            ["ENVELOPE_SPELLING", "ENVELOPE_INVALID"].contains(&code),
+            "{code}: {other}"
+        );
+    }
+}
+
 #[test]
 fn bytes_that_are_no_statement_are_refused_and_never_a_panic() {
     for bytes in [

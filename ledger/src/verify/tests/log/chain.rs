@@ -140,7 +140,7 @@ fn a_trust_root_with_a_log_takes_nothing_without_proof() {
 }
 
 #[test]
-fn what_is_not_in_the_log_is_refused_under_a_valid_sealer_key() {
+fn threat_cve_2022_36056_what_is_not_in_the_log_is_refused_under_a_valid_sealer_key() {
     let stand = Stand::good(1);
     let known = known_logged();
     let checkpoint = stand.log.checkpoint(&known);
