@@ -154,3 +154,79 @@ impl Commits for Judgements {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: [u8; 20] = [7; 20];
+
+    fn new() -> CommitId {
+        CommitId::from(COMMIT)
+    }
+
+    fn found(objects: usize, bytes: usize) -> Judgement {
+        Judgement {
+            between: (None, new()),
+            objects: vec![Bytes::from(vec![0; bytes]); objects].into(),
+            refused: None,
+        }
+    }
+
+    #[test]
+    fn more_than_an_agent_looks_at_is_refused_with_the_limit() {
+        let refusal = AuthorRefusal::Limit {
+            what: "commits",
+            limit: 20_000,
+        };
+        let proof = Proof {
+            judged: Err(refusal),
+            objects: Vec::new(),
+        };
+        let Err(NoCommits::Refused { code, problem }) = judgement((None, new()), proof) else {
+            panic!("taken");
+        };
+        assert_eq!(code, "COMMIT_LIMIT");
+        assert!(problem.contains("more than 20000 commits"), "{problem}");
+    }
+
+    #[test]
+    fn an_object_that_fits_in_no_message_is_refused_with_the_limit() {
+        let commit = countersign_ledger::commit::Oid::Sha1(COMMIT);
+        let proof = Proof {
+            judged: Err(AuthorRefusal::Unsigned { commit }),
+            objects: vec![vec![0; GIT_OBJECTS_PER_HEAD_BYTES_MAX + 1]],
+        };
+        let refused = judgement((None, new()), proof);
+        assert!(matches!(
+            refused,
+            Err(NoCommits::Refused {
+                code: "COMMIT_LIMIT",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_size() {
+        let mut kept: VecDeque<_> = (0..9).map(|_| found(1, 1)).collect();
+        shrink(&mut kept);
+        assert_eq!(kept.len(), JUDGEMENTS_KEPT_MAX);
+        let mut kept: VecDeque<_> = (0..3).map(|_| found(2, 10 << 20)).collect();
+        shrink(&mut kept);
+        assert_eq!(kept.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_mirror_that_can_not_be_read_is_a_fault_and_not_a_refusal() {
+        let folder = tempfile::tempdir().unwrap();
+        let judgements = Judgements {
+            mirror: folder.path().join("none"),
+            people: Ok(Arc::new(People::default())),
+            clock: Clock::system(),
+            kept: Mutex::default(),
+        };
+        let asked = judgements.between(None, &new().to_string()).await;
+        assert!(matches!(asked, Err(NoCommits::Unreadable(_))));
+    }
+}

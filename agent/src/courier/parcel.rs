@@ -132,11 +132,11 @@ impl Parcel {
             head.proofs.drain(..drop.min(head.proofs.len()));
             heads.push(head);
         }
-        let first = heads.first_mut()?;
-        if !first.checkpoint.is_empty() {
+        let first = heads.iter_mut().find(|head| !head.checkpoint.is_empty());
+        if let Some(first) = first {
             first.consistency = way(&self.ways, tree_size, size(&first.checkpoint)?)?;
         }
-        Some(heads)
+        (!heads.is_empty()).then_some(heads)
     }
 
     /// Whether it could bring anything new.

@@ -21,6 +21,7 @@ use tonic::Status;
 
 use crate::log::Log;
 
+pub(crate) use authors::commit as commit_of;
 pub use authors::{Commits, NoCommits};
 pub use proof::Taken;
 pub use restore::restore;
@@ -353,6 +354,15 @@ impl Follower {
     #[must_use]
     pub fn reproduced(mut self, log: Log) -> Self {
         self.second = Some(Second::new(log));
+        self
+    }
+
+    /// The same, for one who may not have judged anything yet: with what a first judgement reads as well.
+    #[must_use]
+    pub fn or_first(mut self) -> Self {
+        if let Some(authors) = &mut self.authors {
+            authors.or_first();
+        }
         self
     }
 

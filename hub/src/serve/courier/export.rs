@@ -22,7 +22,8 @@ use tonic::{Code, Status};
 
 use super::{carried, speaking};
 use crate::log::{Log, Signed};
-use crate::serve::heads::{Follower, Position, Taken, restore};
+use crate::serve::blobs;
+use crate::serve::heads::{Ended, Follower, NoCommits, Position, Taken, commit_of, restore};
 use crate::serve::limits::{BLOB_READS_AT_ONCE, COVERED_MAX, PARCEL_RECEIPTS_MAX, PARCEL_WAYS_MAX};
 use crate::serve::refuse::{fault, refuse};
 use crate::serve::state::{Cluster, State};
@@ -54,10 +55,9 @@ pub(super) async fn parcel(
         .tree_sizes
         .extend(carried.map_err(|error| fault(&error))?);
     let blobs = missing(state, name, &cluster, &asked, &heads).await?;
-    let ways = match (&state.log, heads.first()) {
-        (Some(log), Some(first)) if !first.checkpoint.is_empty() => {
-            ways(log, &asked.tree_sizes, size(&first.checkpoint)?)?
-        }
+    let first = heads.iter().find(|head| !head.checkpoint.is_empty());
+    let ways = match (&state.log, first) {
+        (Some(log), Some(first)) => ways(log, &asked.tree_sizes, size(&first.checkpoint)?)?,
         _ => Vec::new(),
     };
     let tree_size = match heads.last() {
@@ -115,17 +115,26 @@ async fn heads(
 ) -> Result<Vec<wire::Head>, Status> {
     let envelope = match asked.from_generation {
         0 => None,
-        generation => Some(Digest::of(&sealed(state, name, generation).await?)),
+        generation => Some(sealed(state, name, generation).await?),
     };
     let at = Position {
         generation: asked.from_generation,
-        envelope,
+        envelope: envelope.as_ref().map(|envelope| Digest::of(envelope)),
         tree_size: asked.tree_sizes.first().copied().unwrap_or_default(),
     };
     let mut follower = Follower::new(name, state.sealed.clone(), &cluster.newest, at);
     if let Some(log) = &state.log {
         let proven = follower.proven(log.clone(), taken(state, name)).await;
         follower = proven.map_err(|error| blobs::unread(state, &error))?;
+        if level(state, name) == "reproduced" {
+            follower = follower.reproduced(log.clone());
+        }
+    }
+    if let Some(commits) = state.commits_for(name) {
+        let judged = envelope.as_deref().map(commit_of).transpose();
+        let judged = judged.map_err(Status::internal)?.unwrap_or_default();
+        // Whether that state was judged by its agent, nobody has said: it may also judge as at a first start.
+        follower = follower.authored(commits, &judged).or_first();
     }
     let mut heads = Vec::new();
     loop {
@@ -136,7 +145,13 @@ async fn heads(
                 let text = format!("no checkpoint covers the newest state yet: {why}");
                 refuse(Code::Unavailable, "LOG_NO_QUORUM", text)
             })?
-            .map_err(|ended| refuse(Code::FailedPrecondition, "NOT_OUR_PAST", ended.to_string()))?;
+            .map_err(|ended| {
+                let code = match &ended {
+                    Ended::Commits(NoCommits::Refused { code, .. }) => *code,
+                    _ => "NOT_OUR_PAST",
+                };
+                refuse(Code::FailedPrecondition, code, ended.to_string())
+            })?;
         let more = head.more;
         heads.push(head);
         if !more {
@@ -158,9 +173,14 @@ async fn sealed(state: &State, name: &str, generation: u64) -> Result<Bytes, Sta
 }
 
 fn taken(state: &State, name: &str) -> Taken {
+    Taken::at(&level(state, name))
+}
+
+/// The name of the cluster's level; empty if the trust root does not list it.
+fn level(state: &State, name: &str) -> String {
     let trust = state.trust();
-    let level = trust.clusters.get(name);
-    Taken::at(level.map_or("", |member| member.level.as_str()))
+    let member = trust.clusters.get(name);
+    member.map_or_else(String::new, |member| member.level.clone())
 }
 
 /// Blobs of the newest state that an agent at the beginning of the chain lacks, and that no head brings along.

@@ -3,7 +3,7 @@
 //!
 //! What one message does not hold goes before it, in messages of nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,6 +46,7 @@ pub enum NoCommits {
 pub(super) struct Authors {
     commits: Arc<dyn Commits>,
     judged: Option<String>,
+    or_first: bool,
 }
 
 impl Authors {
@@ -53,7 +54,13 @@ impl Authors {
         Self {
             commits,
             judged: (!judged.is_empty()).then(|| judged.to_owned()),
+            or_first: false,
         }
+    }
+
+    /// With what a first judgement reads too.
+    pub(super) fn or_first(&mut self) {
+        self.or_first = true;
     }
 
     /// What belongs to a message, with the commit that it leads to; none if the message does not reach the head.
@@ -65,20 +72,31 @@ impl Authors {
             return Ok(None);
         };
         let commit = commit(newest).map_err(NoCommits::Unreadable)?;
-        let objects = self
-            .commits
-            .between(self.judged.as_deref(), &commit)
-            .await?;
+        let judged = self.judged.as_deref();
+        let mut objects = self.commits.between(judged, &commit).await?;
+        if self.or_first && judged.is_some() {
+            let first = self.commits.between(None, &commit).await;
+            let first = first.unwrap_or_default();
+            let had: HashSet<&Bytes> = objects.iter().collect();
+            let more: Vec<Bytes> = first
+                .iter()
+                .filter(|object| !had.contains(object))
+                .cloned()
+                .collect();
+            objects = objects.iter().cloned().chain(more).collect();
+        }
         Ok(Some((commit, objects)))
     }
 
     /// The agent will have judged up to there.
     pub(super) fn judged(&mut self, commit: String) {
+        self.or_first = false;
         self.judged = Some(commit);
     }
 }
 
-fn commit(envelope: &[u8]) -> Result<String, String> {
+/// The commit of a desired state.
+pub(crate) fn commit(envelope: &[u8]) -> Result<String, String> {
     let envelope = Envelope::parse(envelope, &Limits::entry()).map_err(|e| e.to_string())?;
     match Statement::parse(envelope.payload()).map_err(|e| e.to_string())? {
         Statement::Desired(desired) => Ok(desired.commit),
@@ -88,7 +106,7 @@ fn commit(envelope: &[u8]) -> Result<String, String> {
 
 /// The message with these objects; those that it does not hold in messages before it.
 pub(super) fn spread(mut head: wire::Head, objects: &[Bytes]) -> VecDeque<wire::Head> {
-    let bytes: usize = objects.iter().map(|object| cost(object)).sum();
+    let bytes: usize = objects.iter().map(cost).sum();
     let mut messages = VecDeque::new();
     if head.encoded_len().saturating_add(bytes) <= GIT_OBJECTS_PER_HEAD_BYTES_MAX {
         head.git_objects = objects.to_vec();
