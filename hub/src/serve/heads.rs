@@ -129,14 +129,17 @@ impl Head {
 #[derive(Debug)]
 pub struct Newest {
     head: watch::Sender<Option<Arc<Head>>>,
-    readable: RwLock<VecDeque<Arc<[Digest]>>>,
+    readable: Readable,
 }
+
+/// What each of the heads that may be read now names, the newest first.
+type Readable = Arc<RwLock<VecDeque<Arc<[Digest]>>>>;
 
 impl Default for Newest {
     fn default() -> Self {
         Self {
             head: watch::Sender::new(None),
-            readable: RwLock::default(),
+            readable: Readable::default(),
         }
     }
 }
@@ -155,12 +158,7 @@ impl Newest {
         }
         {
             // First readable, then known: an agent that hears of it may fetch at once.
-            let mut readable = self
-                .readable
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            readable.push_front(head.names.clone());
-            readable.truncate(HEADS_READABLE);
+            let_read(&self.readable, &head);
         }
         self.head.send_if_modified(|known| {
             let newer = above(known);
@@ -187,6 +185,14 @@ impl Newest {
 
     fn subscribe(&self) -> watch::Receiver<Option<Arc<Head>>> {
         self.head.subscribe()
+    }
+}
+
+fn let_read(readable: &Readable, head: &Head) {
+    let mut readable = readable.write().unwrap_or_else(PoisonError::into_inner);
+    if !readable.contains(&head.names) {
+        readable.push_front(head.names.clone());
+        readable.truncate(HEADS_READABLE);
     }
 }
 
@@ -291,6 +297,7 @@ pub struct Follower {
     cluster: String,
     sealed: Arc<dyn Sealed>,
     newest: watch::Receiver<Option<Arc<Head>>>,
+    readable: Readable,
     at: Position,
     greeted: bool,
     proving: Option<Proving>,
@@ -324,6 +331,7 @@ impl Follower {
             cluster: cluster.to_owned(),
             sealed,
             newest: newest.subscribe(),
+            readable: newest.readable.clone(),
             at,
             greeted: false,
             proving: None,
@@ -423,10 +431,21 @@ impl Follower {
 
     /// What may go out of a message; none if the agent waits for a second renderer's word.
     async fn settle(&mut self, message: wire::Head) -> Result<Option<Settled>, SealedFault> {
-        match (&self.second, &mut self.proving) {
-            (Some(second), Some(proving)) => second.settle(message, proving.size()).await,
-            (Some(_) | None, _) => Ok(Some((message, Vec::new()))),
+        let (Some(second), Some(proving)) = (&self.second, &mut self.proving) else {
+            return Ok(Some((message, Vec::new())));
+        };
+        let whole = message.envelopes.len();
+        let settled = second.settle(message, proving.size()).await?;
+        if let Some((message, _)) = &settled
+            && message.envelopes.len() < whole
+            && let Some(last) = message.envelopes.last()
+        {
+            // It is no head of ours any more, or not since our start; its agent reads its blobs all the same.
+            let (generation, manifest) = second::names(last)?;
+            let head = restore(&*self.sealed, generation, last.clone(), manifest).await?;
+            let_read(&self.readable, &head);
         }
+        Ok(settled)
     }
 
     async fn commits(&self, message: &wire::Head) -> Result<Option<(String, Arc<[Bytes]>)>, Ended> {

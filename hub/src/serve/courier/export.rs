@@ -126,6 +126,9 @@ async fn heads(
     if let Some(log) = &state.log {
         let proven = follower.proven(log.clone(), taken(state, name)).await;
         follower = proven.map_err(|error| blobs::unread(state, &error))?;
+        if level(state, name) == "reproduced" {
+            follower = follower.reproduced(log.clone());
+        }
     }
     if let Some(commits) = state.commits_for(name) {
         let judged = envelope.as_deref().map(commit_of).transpose();
@@ -170,9 +173,14 @@ async fn sealed(state: &State, name: &str, generation: u64) -> Result<Bytes, Sta
 }
 
 fn taken(state: &State, name: &str) -> Taken {
+    Taken::at(&level(state, name))
+}
+
+/// The name of the cluster's level; empty if the trust root does not list it.
+fn level(state: &State, name: &str) -> String {
     let trust = state.trust();
-    let level = trust.clusters.get(name);
-    Taken::at(level.map_or("", |member| member.level.as_str()))
+    let member = trust.clusters.get(name);
+    member.map_or_else(String::new, |member| member.level.clone())
 }
 
 /// Blobs of the newest state that an agent at the beginning of the chain lacks, and that no head brings along.

@@ -4,7 +4,7 @@
 //! one it has, it waits; a contradiction of the head itself goes out, so that agents refuse it for everybody to see.
 
 use bytes::Bytes;
-use countersign_ledger::digest::leaf_hash;
+use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::statement::Statement;
 use countersign_proto::agent::v1 as wire;
@@ -76,6 +76,19 @@ impl Second {
             .sort_by_key(|(index, bytes)| (said(bytes) == Some(true), *index));
         words.entries.truncate(ENTRIES_MAX);
         Ok(words)
+    }
+}
+
+/// Generation and manifest of a state.
+pub(super) fn names(envelope: &Bytes) -> Result<(u64, Digest), SealedFault> {
+    let unreadable = |problem: String| SealedFault::Unreadable(problem);
+    let read = Envelope::parse(envelope, &Limits::entry());
+    let read = read.map_err(|error| unreadable(error.to_string()))?;
+    match Statement::parse(read.payload()).map_err(|error| unreadable(error.to_string()))? {
+        Statement::Desired(this) => Ok((this.generation, this.manifest)),
+        _ => Err(unreadable(
+            "an envelope of a chain is no desired state".into(),
+        )),
     }
 }
 
