@@ -162,7 +162,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         error,
     })?;
     let generation = state.as_ref().map_or(0, |state| state.generation);
-    let seen = state.and_then(|state| state.log).map(|log| log.seen());
+    let (log, authored) = state.map(|state| (state.log, state.authored)).unzip();
+    let log = log.flatten();
+    let windows = log.as_ref().map(|log| log.windows(&roots));
+    let windows = windows.unwrap_or_default();
+    let seen = log.map(|log| log.seen());
     let floor = start::floor(
         &engine,
         &lease,
@@ -200,6 +204,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let outbox = Outbox::new(queue);
     let (believed, known) = watch::channel(Known {
         seen: seen.clone(),
+        windows: windows.clone(),
         stale_seconds: options.stale_seconds(),
         ..Known::new(&options.cluster, roots.clone(), last)
     });
@@ -260,6 +265,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         warned: None,
         renew: false,
         last,
+        authored: authored.flatten(),
+        windows,
         seen,
         stale_seconds: options.stale_seconds(),
         roots,

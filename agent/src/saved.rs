@@ -45,6 +45,9 @@ pub struct State {
     /// The log as last verified; none before the fleet has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// The commit up to which commits were judged as people's word; none if the level did not ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authored: Option<String>,
 }
 
 /// The folder.

@@ -13,15 +13,19 @@ use countersign_ledger::identity::ObjectId;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::manifest::{Line, SectionList, SectionRef};
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::trust::Roots;
+use countersign_ledger::trust::{Roots, Windows};
 use countersign_ledger::verify::{
-    self, Checked, Inclusion, Known, Link, Seen, VerifiedManifest, VerifiedSections, VerifiedState,
-    VerifiedStatement,
+    self, Checked, Inclusion, Known, Link, Seen, VerifiedCheckpoint, VerifiedManifest,
+    VerifiedSections, VerifiedState, VerifiedStatement,
 };
 
 use crate::plan::Desired;
 
+mod author;
 mod desired;
+
+pub use author::Commits;
+use author::GitObjects;
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -36,6 +40,12 @@ pub struct Batch {
     pub sources: Vec<Link<Bytes>>,
     /// The log's checkpoint; none before the fleet has a log.
     pub checkpoint: Option<Note>,
+    /// Since when trust roots are in effect: their entries, in the order of the log.
+    pub trust_entries: Vec<Link<Bytes>>,
+    /// More follow before the head is reached.
+    pub more: bool,
+    /// Raw commits and trees behind the newest statement, each framed; only a level that asks for people's word reads them.
+    pub git_objects: Vec<Bytes>,
 }
 
 /// A checkpoint as it came.
@@ -60,6 +70,8 @@ pub struct Shown {
 #[derive(Debug)]
 pub struct Chain {
     known: Known,
+    begun: bool,
+    git_objects: GitObjects,
     newest: Option<End>,
 }
 
@@ -72,6 +84,8 @@ pub struct End {
     pub envelope: Bytes,
     /// That it stands in the log; none before the fleet has one.
     pub shown: Option<Shown>,
+    /// Raw commits and trees that came with it.
+    pub git_objects: Untrusted<Vec<Bytes>>,
 }
 
 impl Chain {
@@ -80,6 +94,8 @@ impl Chain {
     pub fn new(known: Known) -> Self {
         Self {
             known,
+            begun: false,
+            git_objects: GitObjects::default(),
             newest: None,
         }
     }
@@ -89,13 +105,9 @@ impl Chain {
     /// # Errors
     /// The [`Refusal`]; the chain then stands where it stood.
     pub fn follow(&mut self, batch: &Untrusted<Batch>, now: u64) -> Result<(), Refusal> {
-        let Batch {
-            links,
-            sources,
-            checkpoint,
-        } = &batch.0;
+        let batch = &batch.0;
         let mut known = self.known.clone();
-        let checkpoint = match checkpoint {
+        let checkpoint = match &batch.checkpoint {
             None => None,
             Some(Note { note, consistency }) => {
                 let verified =
@@ -104,20 +116,43 @@ impl Chain {
                 Some(verified)
             }
         };
+        known.windows = windows(&known, &batch.trust_entries, checkpoint.as_ref())?;
+        let mut git_objects = self.git_objects.clone();
+        git_objects.take(&batch.git_objects)?;
+        let (links, sources) = (&batch.links, &batch.sources);
         if let Some(last) = links.last() {
-            let statement =
-                verify::verify_chain(&known, links, sources, checkpoint.as_ref(), &RingVerifier)?;
-            known = known.after(&statement);
-            let shown = checkpoint.as_ref().zip(last.proof.clone());
-            self.newest = Some(End {
-                statement,
-                envelope: last.envelope.clone(),
-                shown: shown.map(|(checkpoint, proof)| Shown {
-                    note: checkpoint.seen().note.clone(),
-                    proof,
-                }),
-            });
+            if batch.more {
+                known = verify::verify_part(
+                    &known,
+                    links,
+                    sources,
+                    checkpoint.as_ref(),
+                    &RingVerifier,
+                )?;
+                self.newest = None;
+            } else {
+                let statement = verify::verify_chain(
+                    &known,
+                    links,
+                    sources,
+                    checkpoint.as_ref(),
+                    &RingVerifier,
+                )?;
+                known = known.after(&statement);
+                let shown = checkpoint.as_ref().zip(last.proof.clone());
+                self.newest = Some(End {
+                    statement,
+                    envelope: last.envelope.clone(),
+                    shown: shown.map(|(checkpoint, proof)| Shown {
+                        note: checkpoint.seen().note.clone(),
+                        proof,
+                    }),
+                    git_objects: Untrusted(std::mem::take(&mut git_objects).objects),
+                });
+            }
+            self.begun = true;
         }
+        self.git_objects = git_objects;
         self.known = known;
         Ok(())
     }
@@ -125,7 +160,7 @@ impl Chain {
     /// No statement came yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.newest.is_none()
+        !self.begun
     }
 
     /// The newest checkpoint that was verified on the way.
@@ -134,11 +169,37 @@ impl Chain {
         self.known.seen.as_ref()
     }
 
-    /// The last statement; none when none came.
+    /// What is known once all that came is verified: against this people's word is asked for.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// The last statement; none when none came that is the head.
     #[must_use]
     pub fn end(self) -> Option<End> {
         self.newest
     }
+}
+
+/// What is known of windows with these entries too. The hub says all of them at the beginning of each stream: those up to
+/// the newest that is known are passed over.
+fn windows(
+    known: &Known,
+    entries: &[Link<Bytes>],
+    checkpoint: Option<&VerifiedCheckpoint>,
+) -> Result<Windows, Refusal> {
+    let newest = known.windows.effects().next_back();
+    let is_new = |link: &&Link<Bytes>| match (newest, &link.proof) {
+        (Some((since, _)), Some(proof)) => proof.index > since,
+        (None, _) | (_, None) => true,
+    };
+    let new: Vec<Link<Bytes>> = entries.iter().filter(is_new).cloned().collect();
+    if new.is_empty() {
+        return Ok(known.windows.clone());
+    }
+    let checkpoint = checkpoint.ok_or(Refusal::LogProofMissing)?;
+    verify::trust_entries(known, &new, checkpoint, &RingVerifier)
 }
 
 /// Checks the section list of a statement.

@@ -16,6 +16,7 @@ use countersign_ledger::trust::{Roots, VerifiedRoot};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::authors::Judgements;
 use crate::config::Config;
 use crate::log::{self, LogMetrics};
 use crate::metrics::Metrics;
@@ -225,6 +226,7 @@ async fn once(
         authority,
         sealed: Arc::new(Record(Arc::clone(&sealer))),
         log: sealer.log().cloned(),
+        commits: Some(Arc::new(Judgements::new(track.mirror(), &root))),
         agent_ca,
         issuers: config.issuers.clone(),
         store: raw,

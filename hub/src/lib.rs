@@ -4,6 +4,7 @@
 //! tasks, [`config`] holds every option.
 #![forbid(unsafe_code)]
 
+pub mod authors;
 pub mod config;
 pub mod hub;
 pub mod log;

@@ -22,6 +22,7 @@ mod argo;
 mod attacks;
 mod attest;
 mod audit_live;
+mod authored;
 mod bench;
 mod charts;
 mod corpus;

@@ -133,6 +133,7 @@ pub(crate) async fn serve(
         },
         authority: Authority::load(&parts.key, &parts.ca).unwrap(),
         sealed: sealed.clone(),
+        commits: None,
         log: None,
         agent_ca: None,
         issuers: countersign_hub::serve::join::Issuers::default(),

@@ -131,13 +131,13 @@ impl Trust {
         Ok(trust)
     }
 
-    /// Makes the next trust root of these changes, as its owner does (`countersign trust add …`, `trust sign`); the document
-    /// that the fleet began with stays where it is.
+    /// Makes the next trust root of these changes to the newest, as its owner does (`countersign trust add …`, `trust sign`);
+    /// the document that the fleet began with stays where it is.
     ///
     /// # Errors
     /// If a command fails.
     pub fn next(&self, changes: &[&[&str]]) -> anyhow::Result<PathBuf> {
-        let (current, draft) = (self.document(), self.path().join("trust.next.json"));
+        let (current, draft) = (self.newest(), self.path().join("trust.next.json"));
         let files = |args: &[&str]| {
             let mut all: Vec<OsString> = vec!["trust".into()];
             all.extend(args.iter().map(OsString::from));
@@ -175,6 +175,28 @@ impl Trust {
     #[must_use]
     pub fn document(&self) -> PathBuf {
         self.path().join("trust.json")
+    }
+
+    /// The newest trust root that was published.
+    #[must_use]
+    pub fn newest(&self) -> PathBuf {
+        let newest = self.path().join("trust.newest.json");
+        if newest.exists() {
+            newest
+        } else {
+            self.document()
+        }
+    }
+
+    /// What [`Trust::next`] made is the newest from here on.
+    ///
+    /// # Errors
+    /// If the file can't be moved.
+    pub fn published(&self, next: &Path) -> anyhow::Result<()> {
+        Ok(std::fs::rename(
+            next,
+            self.path().join("trust.newest.json"),
+        )?)
     }
 
     /// The person's root key, which no hub ever sees.

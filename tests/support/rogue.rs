@@ -105,6 +105,16 @@ impl Rogue {
         })
     }
 
+    /// From here on it serves these trust roots to whoever asks.
+    pub fn serve_roots(&self, documents: impl IntoIterator<Item = Vec<u8>>) {
+        let mut roots = self
+            .part
+            .roots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *roots = documents.into_iter().map(bytes::Bytes::from).collect();
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

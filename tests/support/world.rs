@@ -90,6 +90,7 @@ impl World {
             "--trust".as_ref(),
             trust.as_os_str(),
         ])?;
+        self.trust.published(&next)?;
         self.hub.restart().await
     }
 

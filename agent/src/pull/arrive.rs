@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::verify::Known;
+use countersign_ledger::trust::Level;
+use countersign_ledger::verify::{Known, VerifiedStatement};
 
 use super::store::{BLOBS_PER_CALL, Store};
 use super::{Failure, Puller, hub};
 use crate::engine::Engine;
 use crate::receipt::inbox::Standing;
 use crate::saved::{self, State};
-use crate::verify::{self, Assembled, Chain, End, Kept, Untrusted};
+use crate::verify::{self, Assembled, Chain, Commits, End, Kept, Untrusted};
 
 /// Unneeded blobs are removed after so many states.
 const TIDY_EVERY: u64 = 32;
@@ -50,15 +51,17 @@ impl Puller {
         batches: Batches,
     ) -> Result<(), Failure> {
         let Batches { chain, attached } = batches;
-        let seen = chain.seen().cloned();
+        let known = chain.known().clone();
         let Some(End {
             statement,
             envelope,
             shown,
+            git_objects,
         }) = chain.end()
         else {
             return Ok(());
         };
+        let (statement, authored) = self.authored(&known, statement, git_objects).await?;
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
         self.above_floor(generation)?;
         let (manifest, trust_version) =
@@ -114,15 +117,43 @@ impl Puller {
                 <[u8; 32]>::try_from(&self.identity.ca_fingerprint[..]).unwrap_or_default(),
             )
             .to_string(),
-            log: saved::Log::of(seen.as_ref(), shown.map(Into::into)),
+            log: saved::Log::of(known.seen.as_ref(), shown.map(Into::into), &known.windows),
+            authored: authored.clone(),
         })
         .await?;
         self.last = Some(last);
-        self.seen = seen;
+        self.authored = authored;
+        self.seen = known.seen;
+        self.windows = known.windows;
         self.believe();
         self.publish(kept);
         self.tidy(generation).await;
         Ok(())
+    }
+
+    /// Whether people signed the commits behind it, where the level asks for that, and then the commit up to which they were
+    /// judged. Hashing and signatures may take long.
+    async fn authored(
+        &self,
+        known: &Known,
+        statement: VerifiedStatement,
+        objects: Untrusted<Vec<Bytes>>,
+    ) -> Result<(VerifiedStatement, Option<String>), Failure> {
+        let level = self.roots.newest().cluster(&self.cluster)?.level;
+        if level < Level::Authored {
+            return Ok((statement, None));
+        }
+        let judge = Commits {
+            old: self.authored.clone(),
+            objects,
+        };
+        let known = known.clone();
+        let judged = tokio::task::spawn_blocking(move || {
+            countersign_ledger::verify::authored(&known, statement, &judge)
+        });
+        let statement = judged.await.map_err(std::io::Error::other)??;
+        let commit = statement.desired().commit.clone();
+        Ok((statement, Some(commit)))
     }
 
     /// All checks have passed: now, and only now, it is what this agent knows.

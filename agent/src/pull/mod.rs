@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::trust::Roots;
+use countersign_ledger::trust::{Roots, Windows};
 use countersign_ledger::verify::{Checked, Known, Last, Seen};
 use countersign_proto::agent::v1 as proto;
 use tokio::sync::watch;
@@ -97,6 +97,11 @@ pub struct Puller {
     pub roots: Roots,
     /// The last verified statement.
     pub last: Option<Last>,
+    /// The commit up to which commits were judged as people's word; none while the level did not ask for that, and then the
+    /// next judgement is as at a first start.
+    pub authored: Option<String>,
+    /// Since when trust roots are in effect, as far as the log said so.
+    pub windows: Windows,
     /// The last verified checkpoint of the log.
     pub seen: Option<Seen>,
     /// Seconds after which a cosigned checkpoint is too old.
@@ -205,6 +210,7 @@ impl Puller {
                 .map(|last| Bytes::copy_from_slice(last.envelope.as_bytes()))
                 .unwrap_or_default(),
             tree_size: self.seen.as_ref().map_or(0, |seen| seen.size),
+            authored_commit: self.authored.clone().unwrap_or_default(),
         };
         let mut heads = client
             .heads(request)
@@ -233,15 +239,15 @@ impl Puller {
             batches.take(head.attached);
             let started = Instant::now();
             let now = u64::try_from(clock::unix()).unwrap_or_default();
-            let bare = head.batch.0.links.is_empty();
+            let (bare, more) = (head.batch.0.links.is_empty(), head.batch.0.more);
             batches
                 .chain
                 .follow(&head.batch, now)
                 .inspect_err(|refusal| self.keep_evidence(refusal))?;
-            if bare && !head.more && batches.chain.is_empty() {
-                self.saw(batches.chain.seen().cloned()).await?;
+            if bare && !more && batches.chain.is_empty() {
+                self.saw(batches.chain.known()).await?;
             }
-            if bare || head.more {
+            if bare || more {
                 continue;
             }
             let whole = std::mem::replace(&mut batches, Batches::new(self.known()));
@@ -278,15 +284,17 @@ impl Puller {
     }
 
     /// The log grew, or was cosigned anew, and nothing else came.
-    async fn saw(&mut self, seen: Option<Seen>) -> Result<(), Failure> {
-        if seen == self.seen {
+    async fn saw(&mut self, known: &Known) -> Result<(), Failure> {
+        if known.seen == self.seen && known.windows == self.windows {
             return Ok(());
         }
-        self.seen = seen;
+        self.seen.clone_from(&known.seen);
+        self.windows.clone_from(&known.windows);
         let Some(mut state) = self.saved.state()? else {
             return Ok(()); // kept with the first state
         };
-        state.log = saved::Log::of(self.seen.as_ref(), state.log.and_then(|log| log.shown));
+        let shown = state.log.and_then(|log| log.shown);
+        state.log = saved::Log::of(self.seen.as_ref(), shown, &self.windows);
         self.commit(state).await?;
         self.believe();
         Ok(())

@@ -12,8 +12,6 @@ use crate::verify::{Batch, Note, Untrusted};
 pub struct Head {
     /// Envelopes, generation ascending, and what shows that they stand in the log.
     pub batch: Untrusted<Batch>,
-    /// More follow before the head is reached.
-    pub more: bool,
     /// Blobs that came along.
     pub attached: Vec<Untrusted<Bytes>>,
 }
@@ -34,10 +32,12 @@ pub fn head(head: proto::Head) -> Head {
             // One that is no hash leaves no proof: a wrong one and none are refused alike.
             consistency: hashes(&head.consistency).unwrap_or_default(),
         }),
+        git_objects: head.git_objects,
+        trust_entries: head.trust_entries.into_iter().map(entry).collect(),
+        more: head.more,
     };
     Head {
         batch: Untrusted(batch),
-        more: head.more,
         attached: head.attached.iter().map(blob).collect(),
     }
 }

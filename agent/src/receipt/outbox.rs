@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_ledger::digest::Digest;
+use countersign_ledger::trust::Windows;
 use countersign_ledger::verify::Seen;
 use tokio::sync::Notify;
 
@@ -108,7 +109,7 @@ impl Outbox {
     /// # Errors
     /// When it could not be made durable.
     pub async fn proven(self: &Arc<Self>, seq: u64) -> io::Result<()> {
-        let log = Log::of(self.seen().as_ref(), None);
+        let log = Log::of(self.seen().as_ref(), None, &Windows::default());
         let done = self.blocking(move |queue| queue.proven(seq, log)).await;
         self.eased.notify_one();
         done

@@ -1,6 +1,9 @@
 //! What is kept of the log: the last checkpoint, which the next one must follow, and that the kept state stands in it.
 
+use std::sync::Arc;
+
 use countersign_ledger::digest::Digest;
+use countersign_ledger::trust::{Roots, Windows};
 use countersign_ledger::verify::{Inclusion, Seen};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,16 @@ pub struct Log {
     seen: Checkpoint,
     /// That the kept state's envelope stands in the log.
     pub shown: Option<Proof>,
+    /// Since when trust roots are in effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    trust: Vec<Effect>,
+}
+
+/// From this place of the log on, the trust root of this version is in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Effect {
+    since: u64,
+    version: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +47,7 @@ pub struct Proof {
 impl Log {
     /// None without a checkpoint.
     #[must_use]
-    pub fn of(seen: Option<&Seen>, shown: Option<Proof>) -> Option<Self> {
+    pub fn of(seen: Option<&Seen>, shown: Option<Proof>, windows: &Windows) -> Option<Self> {
         let seen = seen?;
         Some(Self {
             seen: Checkpoint {
@@ -44,7 +57,26 @@ impl Log {
                 time: seen.time,
             },
             shown,
+            trust: windows
+                .effects()
+                .map(|(since, version)| Effect { since, version })
+                .collect(),
         })
+    }
+
+    /// Since when `roots` are in effect. What names a root that was lost, and all after it, is left out: the hub says it again.
+    #[must_use]
+    pub fn windows(&self, roots: &Roots) -> Windows {
+        let mut windows = Windows::default();
+        for Effect { since, version } in &self.trust {
+            let Some(root) = roots.at(*version) else {
+                break;
+            };
+            if windows.push(*since, Arc::new(root.clone())).is_err() {
+                break;
+            }
+        }
+        windows
     }
 
     /// The last checkpoint.

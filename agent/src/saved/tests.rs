@@ -124,6 +124,7 @@ fn a_committed_state_is_read_back_and_files_are_private() {
         cluster_uid: "u".into(),
         cluster_ca: "c".into(),
         log: None,
+        authored: None,
     };
     saved.commit(&state).unwrap();
     assert_eq!(saved.state().unwrap(), Some(state));
@@ -146,6 +147,7 @@ fn a_state(generation: u64) -> State {
         cluster_uid: "u".into(),
         cluster_ca: "c".into(),
         log: None,
+        authored: None,
     }
 }
 

@@ -134,6 +134,56 @@ fn batch<E: Into<Bytes>>(envelopes: impl IntoIterator<Item = E>) -> Untrusted<Ba
 
 const NOW: u64 = 1_700_000_000;
 
+fn part(mut batch: Untrusted<Batch>, objects: &[&'static [u8]]) -> Untrusted<Batch> {
+    batch.0.more = true;
+    batch.0.git_objects = objects
+        .iter()
+        .map(|bytes| Bytes::from_static(bytes))
+        .collect();
+    batch
+}
+
+#[test]
+fn a_chain_that_comes_in_parts_ends_at_its_head_with_all_objects_in_order() {
+    let fleet = fleet();
+    let one = fleet.seal("a", 1, None);
+    let two = fleet.seal("a", 2, Some(&one));
+    let none = Vec::<Bytes>::new;
+    let mut chain = fleet.chain();
+    assert!(chain.is_empty());
+    chain.follow(&part(batch([one]), &[]), NOW).unwrap();
+    assert!(!chain.is_empty());
+    for objects in [&[&b"1"[..], b"2"][..], &[b"3"]] {
+        chain.follow(&part(batch(none()), objects), NOW).unwrap();
+    }
+    let mut last = batch([two]);
+    last.0.git_objects = vec![Bytes::from_static(b"4")];
+    chain.follow(&last, NOW).unwrap();
+    let end = chain.end().unwrap();
+    assert_eq!(end.statement.generation(), 2);
+    assert_eq!(end.git_objects.0, ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_part_alone_is_nothing_to_apply() {
+    let fleet = fleet();
+    let mut chain = fleet.chain();
+    let one = batch([fleet.seal("a", 1, None)]);
+    chain.follow(&part(one, &[]), NOW).unwrap();
+    assert!(chain.end().is_none());
+}
+
+#[test]
+fn more_objects_than_a_judge_looks_at_are_refused_when_they_come() {
+    let fleet = fleet();
+    let mut chain = fleet.chain();
+    let mut flood = part(batch(Vec::<Bytes>::new()), &[]);
+    flood.0.git_objects = vec![Bytes::from(vec![0; 12 << 20])];
+    assert_eq!(code(chain.follow(&flood, NOW)), "OK");
+    assert_eq!(code(chain.follow(&flood, NOW)), "OK");
+    assert_eq!(code(chain.follow(&flood, NOW)), "COMMIT_LIMIT");
+}
+
 fn code(result: Result<(), Refusal>) -> &'static str {
     result.map_or_else(|refusal| refusal.code(), |()| "OK")
 }

@@ -1,6 +1,7 @@
 //! What the hub itself appends: that a trust root is in effect.
 
 use bytes::Bytes;
+use countersign_ledger::digest::leaf_hash;
 use countersign_ledger::dsse::{self, Envelope, PAYLOAD_TYPE};
 use countersign_ledger::key::SignFault;
 use countersign_ledger::statement::{StatementError, TrustEntry};
@@ -47,11 +48,13 @@ pub async fn trust_roots(
                 version: root.version(),
                 previous,
             };
+            let bytes = signed(&statement.payload()?, agent_ca).await?;
             entries.push(Entry {
-                bytes: signed(&statement.payload()?, agent_ca).await?,
                 filed: Filed::Trust {
                     version: root.version(),
+                    leaf: leaf_hash(&bytes),
                 },
+                bytes,
             });
         }
         previous = Some(root.digest());
@@ -60,6 +63,21 @@ pub async fn trust_roots(
         return Ok(None);
     }
     Ok(Some(log.append_read(entries, Vec::new()).await?))
+}
+
+impl Log {
+    /// The trust roots' entries: index and exact bytes of each, in the order of the log.
+    pub(crate) async fn trust_entries(&self) -> Result<Vec<(u64, Bytes)>, ReadError> {
+        let mut found = Vec::new();
+        for leaf in self.index.trust_entries()? {
+            if let Some(index) = self.find(&leaf)?
+                && let Some(bytes) = self.entry(index).await?
+            {
+                found.push((index, bytes));
+            }
+        }
+        Ok(found)
+    }
 }
 
 async fn signed(payload: &[u8], signer: &dyn Signer) -> Result<Bytes, SignFault> {

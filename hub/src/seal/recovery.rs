@@ -114,6 +114,7 @@ impl Record {
             Statement::TrustEntry(entry) => {
                 return Ok(Filed::Trust {
                     version: entry.version,
+                    leaf: envelope.leaf_hash(),
                 });
             }
             // Whoever appended them checked them; they change no head.

@@ -15,9 +15,9 @@ use tonic::{Code, Request, Response, Status};
 
 use super::access::Caller;
 use super::blobs::unread;
-use super::heads::{Ended, Follower, Position, Taken};
+use super::heads::{Ended, Follower, NoCommits, Position, Taken};
 use super::identity::Peer;
-use super::refuse::refuse;
+use super::refuse::{fault, refuse};
 use super::state::{Cluster, State};
 use super::{blobs, enrol, receipts, register, renew, revoke, wire as read};
 
@@ -119,7 +119,11 @@ impl Agents for Service {
             let trust = self.state.trust();
             let level = trust.clusters.get(&peer.cluster);
             let taken = Taken::at(level.map_or("", |member| member.level.as_str()));
-            follower = follower.proven(log.clone(), taken);
+            let proven = follower.proven(log.clone(), taken).await;
+            follower = proven.map_err(|error| unread(&self.state, &error))?;
+        }
+        if let Some(commits) = self.state.commits_for(&peer.cluster) {
+            follower = follower.authored(commits, &request.get_ref().authored_commit);
         }
         let stream = HeadStream::open(
             self.state.clone(),
@@ -284,6 +288,12 @@ impl HeadStream {
                 refuse(Code::FailedPrecondition, apart.code(), apart.to_string())
             }
             Ended::Fault(error) => unread(&self.state, &error),
+            Ended::Commits(NoCommits::Refused { code, problem }) => {
+                self.state
+                    .alarm_on(&self.peer.cluster, code, problem.clone());
+                refuse(Code::FailedPrecondition, code, problem)
+            }
+            Ended::Commits(error @ NoCommits::Unreadable(_)) => fault(&error),
             Ended::Stopped => refuse(
                 Code::Unavailable,
                 "SHUTTING_DOWN",

@@ -3,6 +3,7 @@
 //! A head replaces the one before it: whoever reads slowly finds the newest, never a backlog. What an agent lacks below
 //! the head, the envelopes in between, is read back from what was sealed, in batches.
 
+mod authors;
 mod proof;
 mod restore;
 
@@ -19,9 +20,11 @@ use tonic::Status;
 
 use crate::log::Log;
 
+pub use authors::{Commits, NoCommits};
 pub use proof::Taken;
 pub use restore::restore;
 
+use self::authors::Authors;
 use self::proof::Proving;
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
@@ -288,6 +291,9 @@ pub struct Follower {
     at: Position,
     greeted: bool,
     proving: Option<Proving>,
+    authors: Option<Authors>,
+    /// Messages that belong together, of which the first are handed out already.
+    rest: VecDeque<wire::Head>,
 }
 
 /// Why a stream of heads ends.
@@ -299,6 +305,9 @@ pub enum Ended {
     /// The store failed: the agent asks again.
     #[error(transparent)]
     Fault(#[from] SealedFault),
+    /// The commits behind a head can't be sent.
+    #[error(transparent)]
+    Commits(#[from] NoCommits),
     /// The hub stops.
     #[error("the hub is shutting down")]
     Stopped,
@@ -314,13 +323,25 @@ impl Follower {
             at,
             greeted: false,
             proving: None,
+            authors: None,
+            rest: VecDeque::new(),
         }
     }
 
-    /// The same, with the log's proofs in every message.
+    /// The same, with the log's proofs in every message, and in the first since when trust roots are in effect.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn proven(mut self, log: Log, taken: Taken) -> Result<Self, SealedFault> {
+        let trust = log.trust_entries().await.map_err(proof::fault)?;
+        self.proving = Some(Proving::new(log, taken, self.at.tree_size, trust));
+        Ok(self)
+    }
+
+    /// The same, with the commits behind each head for an agent that judged them up to `judged`; "" for none.
     #[must_use]
-    pub fn proven(mut self, log: Log, taken: Taken) -> Self {
-        self.proving = Some(Proving::new(log, taken, self.at.tree_size));
+    pub fn authored(mut self, commits: Arc<dyn Commits>, judged: &str) -> Self {
+        self.authors = Some(Authors::new(commits, judged));
         self
     }
 
@@ -330,6 +351,9 @@ impl Follower {
     /// # Cancel safety
     /// May be dropped: where the agent stands moves only when a message is handed out.
     pub async fn advance(&mut self) -> Result<wire::Head, Ended> {
+        if let Some(message) = self.rest.pop_front() {
+            return Ok(message);
+        }
         let mut refresh = false;
         loop {
             let head = self.newest.borrow_and_update().clone();
@@ -348,17 +372,39 @@ impl Follower {
             };
             let uncovered = match message {
                 None => false,
-                Some(message) => match self.prove(message)? {
-                    Some(message) => {
-                        self.greeted = true;
-                        self.at.generation += message.envelopes.len() as u64;
-                        return Ok(message);
+                Some(message) => {
+                    let commits = self.commits(&message).await?;
+                    match self.prove(message)? {
+                        Some(message) => return Ok(self.hand_out(message, commits)),
+                        None => true,
                     }
-                    None => true,
-                },
+                }
             };
             refresh = self.wait(uncovered).await?;
         }
+    }
+
+    async fn commits(&self, message: &wire::Head) -> Result<Option<(String, Arc<[Bytes]>)>, Ended> {
+        match &self.authors {
+            None => Ok(None),
+            Some(authors) => Ok(authors.of(message).await?),
+        }
+    }
+
+    /// The first of the messages that this one takes; from here on the agent stands where they lead.
+    fn hand_out(
+        &mut self,
+        message: wire::Head,
+        commits: Option<(String, Arc<[Bytes]>)>,
+    ) -> wire::Head {
+        self.greeted = true;
+        self.at.generation += message.envelopes.len() as u64;
+        let (Some(authors), Some((commit, objects))) = (&mut self.authors, commits) else {
+            return message;
+        };
+        authors.judged(commit);
+        self.rest = authors::spread(message, &objects);
+        self.rest.pop_front().unwrap_or_default()
     }
 
     fn prove(&mut self, message: wire::Head) -> Result<Option<wire::Head>, SealedFault> {

@@ -65,7 +65,7 @@ use tokio_util::task::TaskTracker;
 pub use access::{Caller, Role};
 pub use authority::Authority;
 pub use clock::Clock;
-pub use heads::{Head, Sealed, SealedFault, restore};
+pub use heads::{Commits, Head, NoCommits, Sealed, SealedFault, restore};
 pub use metrics::Metrics;
 pub use public::{Hook, Webhooks};
 pub use publish::{NotTaken, RootDoor};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use countersign_fleet::api::{Alarm, AppWants, Mistake, PermitNeeded, Source, TrustRootInUse};
 use countersign_ledger::identity::ObjectId;
-use countersign_ledger::trust::VerifiedRoot;
+use countersign_ledger::trust::{Level, VerifiedRoot};
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ use super::alarms::Alarms;
 use super::authority::Authority;
 use super::ci::Workflows;
 use super::clock::Clock;
-use super::heads::{Head, Newest, Sealed};
+use super::heads::{Commits, Head, Newest, Sealed};
 use super::identity::Peer;
 use super::join::Issuers;
 use super::metrics::{Metrics, OutcomeLabels};
@@ -96,6 +96,8 @@ pub struct Setup {
     pub agent_ca: Option<Arc<dyn Signer>>,
     /// Which clusters may join by their service account.
     pub issuers: Issuers,
+    /// The commits behind states, for agents that judge them; none where nothing is tracked.
+    pub commits: Option<Arc<dyn Commits>>,
     /// Where registrations, tokens and permits are kept.
     pub store: Arc<dyn ObjectStore>,
     /// Makes the tracker look at the repository now.
@@ -128,6 +130,7 @@ pub struct State {
     pub(crate) authority: Authority,
     pub(crate) sealed: Arc<dyn Sealed>,
     pub(crate) log: Option<Log>,
+    commits: Option<Arc<dyn Commits>>,
     pub(crate) agent_ca: Option<Arc<dyn Signer>>,
     pub(crate) issuers: Issuers,
     pub(crate) records: Records,
@@ -168,6 +171,7 @@ impl State {
             authority: setup.authority,
             sealed: setup.sealed,
             log: setup.log,
+            commits: setup.commits,
             agent_ca: setup.agent_ca,
             issuers: setup.issuers,
             records,
@@ -353,6 +357,14 @@ impl State {
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The commits behind states, if the cluster's agent asks whose word they are.
+    pub(crate) fn commits_for(&self, cluster: &str) -> Option<Arc<dyn Commits>> {
+        let trust = self.trust();
+        let trust = trust.newest.as_ref()?;
+        let level = trust.cluster(cluster).ok()?.level;
+        self.commits.clone().filter(|_| level >= Level::Authored)
     }
 
     pub(crate) fn cluster(&self, name: &str) -> Option<Arc<Cluster>> {

@@ -55,6 +55,8 @@ pub enum Filed {
     Trust {
         /// Its version.
         version: u64,
+        /// The entry's leaf hash.
+        leaf: Digest,
     },
     /// A receipt or drift record of a cluster.
     Receipt {
@@ -133,7 +135,7 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 5;
+const LAYOUT: i64 = 6;
 
 const TABLES: &str = "
     CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
@@ -149,7 +151,7 @@ const TABLES: &str = "
     CREATE INDEX source_by_commit ON source (git_commit, number);
     CREATE TABLE blob (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE named (digest BLOB PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE trust (version INTEGER PRIMARY KEY);
+    CREATE TABLE trust (version INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
     CREATE TABLE receipt (speaker TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL, envelope BLOB NOT NULL,
         PRIMARY KEY (speaker, seq)) WITHOUT ROWID;
     CREATE TABLE outside (kind INTEGER NOT NULL, about TEXT NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (kind, about, leaf))
@@ -259,10 +261,10 @@ impl Index {
                         insert.execute(params![name.as_bytes()])?;
                     }
                 }
-                Filed::Trust { version } => {
+                Filed::Trust { version, leaf } => {
                     transaction.execute(
-                        "INSERT OR IGNORE INTO trust VALUES (?1)",
-                        params![int(*version)],
+                        "INSERT OR IGNORE INTO trust VALUES (?1, ?2)",
+                        params![int(*version), leaf.as_bytes()],
                     )?;
                 }
                 Filed::Receipt {

@@ -134,6 +134,12 @@ impl Windows {
         Holds::NotYet
     }
 
+    /// Each root's place and version, in order: what is kept of windows over a restart.
+    pub fn effects(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
+        let effect = |effect: &Effect| (effect.since, effect.root.version());
+        self.effects.iter().map(effect)
+    }
+
     /// Whether no entry was added yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

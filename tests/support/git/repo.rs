@@ -155,12 +155,26 @@ impl GitRepo {
         message: &str,
         sign: impl FnOnce(&str) -> String,
     ) -> anyhow::Result<String> {
-        let parent = self
-            .tip()
-            .ok()
-            .map(|oid| self.repository.find_commit(oid))
-            .transpose()?;
-        let parents: Vec<&Commit<'_>> = parent.iter().collect();
+        let tip = self.tip().ok().map(|oid| oid.to_string());
+        let parents: Vec<&str> = tip.as_deref().into_iter().collect();
+        self.commit_onto(&parents, message, sign)
+    }
+
+    /// [`GitRepo::commit_with`] onto any commits: a merge has two parents.
+    ///
+    /// # Errors
+    /// If it can't.
+    pub fn commit_onto(
+        &self,
+        parents: &[&str],
+        message: &str,
+        sign: impl FnOnce(&str) -> String,
+    ) -> anyhow::Result<String> {
+        let parents = parents
+            .iter()
+            .map(|id| Ok(self.repository.find_commit(id.parse()?)?))
+            .collect::<anyhow::Result<Vec<Commit<'_>>>>()?;
+        let parents: Vec<&Commit<'_>> = parents.iter().collect();
         let tree = self.repository.find_tree(self.stage()?)?;
         let author = self.author()?;
         let raw = self

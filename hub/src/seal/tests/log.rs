@@ -57,7 +57,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(sealer: &Arc<Sealer>, newest: &Newest, roots: &Roots, cluster: &str) -> Self {
+    async fn new(sealer: &Arc<Sealer>, newest: &Newest, roots: &Roots, cluster: &str) -> Self {
         let level = roots.newest().cluster(cluster).unwrap().level;
         let at = Position {
             generation: 0,
@@ -68,7 +68,9 @@ impl Agent {
         Self {
             known: Known::new(cluster, roots.clone(), None),
             follower: Follower::new(cluster, record, newest, at)
-                .proven(log_of(sealer), Taken::at(level.name())),
+                .proven(log_of(sealer), Taken::at(level.name()))
+                .await
+                .unwrap(),
         }
     }
 
@@ -143,7 +145,7 @@ async fn an_agent_at_level_signed_takes_what_is_claimed_with_its_proofs() {
         open_logged(&store, &index(), &roots).await,
         Newest::default(),
     );
-    let mut agent = Agent::new(&sealer, &newest, &roots, "metal-fra");
+    let mut agent = Agent::new(&sealer, &newest, &roots, "metal-fra").await;
     for n in 0..3 {
         seal(&sealer, &newest, n).await;
     }
@@ -166,7 +168,7 @@ async fn an_agent_from_witnessed_on_waits_for_the_cosigned_checkpoint() {
     let roots = logged(Some(policy(&mocks, 1)));
     let (store, newest) = (Store::in_memory(), Newest::default());
     let sealer = open_logged(&store, &index(), &roots).await;
-    let mut agent = Agent::new(&sealer, &newest, &roots, "metal-fra");
+    let mut agent = Agent::new(&sealer, &newest, &roots, "metal-fra").await;
     for n in 0..3 {
         seal(&sealer, &newest, n).await;
         let (head, checkpoint) = agent.take().await;
@@ -218,7 +220,7 @@ async fn a_fleet_that_gets_a_log_goes_on_and_old_heads_have_proofs() {
         Vec::new(),
     );
     newest.publish(reread);
-    let mut agent = Agent::new(&sealer, &newest, &roots, "metal-fra");
+    let mut agent = Agent::new(&sealer, &newest, &roots, "metal-fra").await;
     let (head, checkpoint) = agent.take().await;
     assert_eq!((head.envelopes.len(), checkpoint.size()), (3, 7));
 }
@@ -265,8 +267,10 @@ async fn an_agent_that_has_seen_a_larger_log_is_told_so() {
         tree_size: 3,
     };
     let record = Arc::new(Record(Arc::clone(&sealer)));
-    let mut follower =
-        Follower::new("metal-fra", record, &newest, at).proven(log_of(&sealer), Taken::Claimed);
+    let mut follower = Follower::new("metal-fra", record, &newest, at)
+        .proven(log_of(&sealer), Taken::Claimed)
+        .await
+        .unwrap();
     let ended = follower.advance().await.unwrap_err();
     let Ended::Apart(apart) = ended else {
         panic!("{ended}");

@@ -124,7 +124,8 @@ async fn heads(
     };
     let mut follower = Follower::new(name, state.sealed.clone(), &cluster.newest, at);
     if let Some(log) = &state.log {
-        follower = follower.proven(log.clone(), taken(state, name));
+        let proven = follower.proven(log.clone(), taken(state, name)).await;
+        follower = proven.map_err(|error| blobs::unread(state, &error))?;
     }
     let mut heads = Vec::new();
     loop {

@@ -67,6 +67,7 @@ impl Life {
             },
             authority: Authority::load(&key, &ca).unwrap(),
             sealed: Arc::new(Nothing),
+            commits: None,
             log: Some(log.clone()),
             agent_ca: Some(Arc::new(FileSigner::new(key_of(43)))),
             issuers: Issuers::default(),

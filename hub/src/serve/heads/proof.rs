@@ -3,6 +3,7 @@
 //! A cluster at level `signed` gets the newest claimed checkpoint; from `witnessed` on the published one, which bears
 //! the witnesses' cosignatures, and a head waits until it is covered by one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,12 +50,19 @@ pub(super) struct Proving {
     checkpoints: watch::Receiver<Option<Arc<Signed>>>,
     /// Size of the agent's last checkpoint; 0 for none.
     tree_size: u64,
+    /// The trust roots' entries that were not sent yet, by their places.
+    trust: VecDeque<(u64, Bytes)>,
     /// The note that was sent last, and when.
     sent: Option<(Bytes, Instant)>,
 }
 
 impl Proving {
-    pub(super) fn new(log: Log, taken: Taken, tree_size: u64) -> Self {
+    pub(super) fn new(
+        log: Log,
+        taken: Taken,
+        tree_size: u64,
+        trust: impl IntoIterator<Item = (u64, Bytes)>,
+    ) -> Self {
         let checkpoints = match taken {
             Taken::Claimed => log.claimed(),
             Taken::Published => log.published(),
@@ -64,6 +72,7 @@ impl Proving {
             taken,
             checkpoints,
             tree_size,
+            trust: trust.into_iter().collect(),
             sent: None,
         }
     }
@@ -107,12 +116,22 @@ impl Proving {
             let proof = Some(self.inclusion(index, signed.size)?);
             head.sources.push(wire::LogEntry { envelope, proof });
         }
+        let covered = self
+            .trust
+            .partition_point(|(index, _)| *index < signed.size);
+        for (index, envelope) in self.trust.range(..covered) {
+            head.trust_entries.push(wire::LogEntry {
+                envelope: envelope.clone(),
+                proof: Some(self.inclusion(*index, signed.size)?),
+            });
+        }
         if self.tree_size > 0 {
             let proof = self.log.consistency(self.tree_size, signed.size);
             head.consistency = hashes(&proof.map_err(fault)?);
         }
         head.checkpoint = signed.note.clone();
         self.tree_size = signed.size;
+        self.trust.drain(..covered);
         self.sent = Some((signed.note.clone(), Instant::now()));
         Ok(Some(head))
     }
@@ -195,6 +214,6 @@ fn lost(leaf: &Digest) -> SealedFault {
     SealedFault::Unreadable(format!("no entry of the log has the leaf hash {leaf}"))
 }
 
-fn fault(error: ReadError) -> SealedFault {
+pub(super) fn fault(error: ReadError) -> SealedFault {
     SealedFault::Unreadable(error.to_string())
 }

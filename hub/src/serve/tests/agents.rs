@@ -19,6 +19,7 @@ fn from(generation: u64, cluster: &str) -> wire::HeadsRequest {
             at(generation)
         },
         tree_size: 0,
+        authored_commit: String::new(),
     }
 }
 

@@ -159,6 +159,7 @@ impl Hub {
             },
             authority: Authority::load(&key, &ca).unwrap(),
             sealed: sealed.clone(),
+            commits: None,
             log,
             agent_ca,
             issuers: Issuers::default(),

@@ -170,6 +170,14 @@ impl Index {
             .unwrap_or(0))
     }
 
+    /// Leaf hashes of the trust roots' entries, by version.
+    pub fn trust_entries(&self) -> Result<Vec<Digest>, IndexFault> {
+        let connection = self.lock();
+        let mut select = connection.prepare_cached("SELECT leaf FROM trust ORDER BY version")?;
+        let rows = select.query_map([], |row| digest(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The `source` entry with this leaf hash.
     pub fn source_entry(&self, leaf: &Digest) -> Result<Option<Bytes>, IndexFault> {
         let connection = self.lock();

@@ -5,50 +5,43 @@
 //! proof reaches back as far as the mirror does.
 
 use countersign_ledger::commit::limits::COMMITS_MAX;
-use countersign_ledger::commit::{AuthorRefusal, Authored, ObjectKind, Oid, People, prove};
-use git2::{ObjectType, OdbLookupFlags};
+use countersign_ledger::commit::{AuthorRefusal, Authored, ObjectKind, Oid, People, frame, prove};
+use git2::{ObjectType, OdbLookupFlags, Repository};
 
 use crate::track::id::CommitId;
 use crate::track::limits::{FetchLimits, TREE_BYTES_MAX};
 use crate::track::mirror::{Mirror, Stores, copy, history};
 use crate::track::trouble::Trouble;
 
-/// Commits and trees, each as the ledger frames it, with what they prove.
+/// What was found of the commits between two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// What the judge found.
-    pub authored: Authored,
-    /// What it read.
+    /// What the judge said.
+    pub judged: Result<Authored, AuthorRefusal>,
+    /// The commits and trees that it read, each as the ledger frames it: with them another judge says the same. None of them
+    /// where they exceed a limit of the judge's.
     pub objects: Vec<Vec<u8>>,
 }
 
-/// Why there is no proof.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoProof {
-    /// The commits are not people's word: nobody could prove that they are.
-    #[error("{0}")]
-    Refused(#[from] AuthorRefusal),
-    /// The mirror could not be read.
-    #[error("{0}")]
-    Trouble(#[from] Trouble),
-}
-
-/// Judges the commits from `old` to `new` at a time (seconds since 1970), and collects what an agent whose last commit is
-/// `old` needs to judge them itself. Blocking; bounded by the limits of [`countersign_ledger::commit::limits`].
+/// Judges the commits from `old` to `new` at a time (seconds since 1970), and collects what an agent that judged up to `old`
+/// needs to judge them itself. Blocking; bounded by the limits of [`countersign_ledger::commit::limits`].
 ///
 /// # Errors
-/// [`NoProof`]
+/// The mirror could not be read.
 pub fn collect(
-    mirror: &Mirror,
+    mirror: &Repository,
     people: &People,
     old: Option<CommitId>,
     new: CommitId,
     time: u64,
-) -> Result<Proof, NoProof> {
-    let stores = Stores::of(&[mirror.repository()])?;
-    let mut trouble = None;
+) -> Result<Proof, Trouble> {
+    let stores = Stores::of(&[mirror])?;
+    let (mut trouble, mut objects) = (None, Vec::new());
     let mut read = |kind, id: Oid| match object(&stores, kind, id) {
-        Ok(found) => found,
+        Ok(found) => {
+            objects.extend(found.as_deref().map(|raw| frame(kind, raw)));
+            found
+        }
         Err(met) => {
             trouble = Some(met);
             None
@@ -57,10 +50,21 @@ pub fn collect(
     let oid = |id: CommitId| Oid::Sha1(*id.bytes());
     let judged = prove(people, old.map(oid), oid(new), &mut read, time);
     match (judged, trouble) {
-        (Ok((authored, objects)), _) => Ok(Proof { authored, objects }),
+        (Ok((authored, objects)), _) => Ok(Proof {
+            judged: Ok(authored),
+            objects,
+        }),
         // What could not be read only looks as if it were missing.
-        (Err(_), Some(trouble)) => Err(trouble.into()),
-        (Err(refusal), None) => Err(refusal.into()),
+        (Err(_), Some(trouble)) => Err(trouble),
+        (Err(refusal), None) => {
+            if matches!(refusal, AuthorRefusal::Limit { .. }) {
+                objects.clear();
+            }
+            Ok(Proof {
+                judged: Err(refusal),
+                objects,
+            })
+        }
     }
 }
 
@@ -75,8 +79,8 @@ fn object(stores: &Stores<'_>, kind: ObjectKind, id: Oid) -> Result<Option<Vec<u
     }
 }
 
-/// Commits up to `tip` that the mirror lacks, if it holds the commit that was followed before: these are to be proven one
-/// day. To be asked before `tip` is copied.
+/// Commits up to `tip` that neither the mirror has nor the commit that was followed before leads to: these are to be proven
+/// one day. To be asked before `tip` is copied.
 ///
 /// # Errors
 /// As [`Stores::read`].
@@ -86,14 +90,16 @@ pub fn to_keep(
     accepted: Option<CommitId>,
     tip: CommitId,
 ) -> Result<Vec<git2::Oid>, Trouble> {
-    if !accepted.is_some_and(|had| mirror.has(had)) {
+    let Some(accepted) = accepted else {
         return Ok(Vec::new());
-    }
+    };
     let here = mirror
         .repository()
         .odb()
         .map_err(|error| super::fault(&error))?;
-    let known = |commit| here.exists_ext(commit, OdbLookupFlags::NO_REFRESH);
+    // A mirror that was filled anew may lack even that one.
+    let accepted = accepted.oid().map_err(|error| super::fault(&error))?;
+    let known = |commit| commit == accepted || here.exists_ext(commit, OdbLookupFlags::NO_REFRESH);
     let tip = tip.oid().map_err(|error| super::fault(&error))?;
     let (commits, _) = history::new_commits(tip, COMMITS_MAX, known, |commit| {
         copy::parents(from, commit)

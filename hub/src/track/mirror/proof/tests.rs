@@ -117,21 +117,24 @@ fn the_mirror_proves_to_an_agent_what_git_signed_merges_and_all() {
 
     let mirror = Mirror::open(&data.path().join("mirror")).unwrap();
     let all = repo.people(&["/"]);
-    let proof = collect(&mirror, &all, Some(first), last, NOW).unwrap();
-    assert_eq!(proof.authored.commits().len(), 4);
+    let proof = collect(mirror.repository(), &all, Some(first), last, NOW).unwrap();
+    assert_eq!(proof.judged.as_ref().unwrap().commits().len(), 4);
     let agent = authored(&all, Some(id(first)), id(last), &proof.objects, NOW);
-    assert_eq!(agent.as_ref(), Ok(&proof.authored));
+    assert_eq!(agent, proof.judged);
 
     let few = repo.people(&["apps/cart/", "fleet.yaml"]);
-    let proof = collect(&mirror, &few, Some(first), last, NOW).unwrap();
+    let proof = collect(mirror.repository(), &few, Some(first), last, NOW).unwrap();
     let agent = authored(&few, Some(id(first)), id(last), &proof.objects, NOW);
-    assert_eq!(agent.as_ref(), Ok(&proof.authored));
+    assert!(proof.judged.is_ok());
+    assert_eq!(agent, proof.judged);
 
     let fewer = repo.people(&["fleet.yaml"]);
-    let Err(NoProof::Refused(refusal)) = collect(&mirror, &fewer, Some(first), last, NOW) else {
-        panic!("the merge brings what is not allowed");
-    };
+    let refused = collect(mirror.repository(), &fewer, Some(first), last, NOW).unwrap();
+    let refusal = refused.judged.clone().unwrap_err();
     assert_eq!(refusal.code(), "COMMIT_PATH_NOT_ALLOWED");
+    // The agent says so itself, by the objects that led there.
+    let agent = authored(&fewer, Some(id(first)), id(last), &refused.objects, NOW);
+    assert_eq!(agent, refused.judged);
     // The same objects, other people: the agent's own trust root decides, and asks for trees that ours did not need.
     let agent = authored(&fewer, Some(id(first)), id(last), &proof.objects, NOW);
     assert_eq!(agent.unwrap_err().code(), "TREE_MISSING");
@@ -149,17 +152,44 @@ fn an_unsigned_commit_in_between_has_no_proof() {
     let last = repo.commit("a", "3");
     follower.look(&[]).unwrap();
     let mirror = Mirror::open(&data.path().join("mirror")).unwrap();
-    let proof = collect(&mirror, &repo.people(&["/"]), Some(first), last, NOW);
-    assert_eq!(
-        proof,
-        Err(NoProof::Refused(AuthorRefusal::Unsigned {
-            commit: id(unsigned)
-        }))
+    let proof = collect(
+        mirror.repository(),
+        &repo.people(&["/"]),
+        Some(first),
+        last,
+        NOW,
     );
-    let ground = collect(&mirror, &repo.people(&["/"]), None, last, NOW).unwrap();
+    let commit = id(unsigned);
+    let proof = proof.unwrap();
+    assert_eq!(proof.judged, Err(AuthorRefusal::Unsigned { commit }));
+    let people = repo.people(&["/"]);
+    let agent = authored(&people, Some(id(first)), id(last), &proof.objects, NOW);
+    assert_eq!(agent, proof.judged);
+    let ground = collect(mirror.repository(), &repo.people(&["/"]), None, last, NOW).unwrap();
     assert_eq!(
         ground.objects.len(),
         1,
         "its signer vouches for the whole tree"
     );
+}
+
+#[test]
+fn a_mirror_that_was_lost_proves_from_the_last_sealed_commit_on() {
+    let (repo, data) = (Repo::new(), tempfile::tempdir().unwrap());
+    let first = repo.commit("apps/a", "1");
+    repo.commit("apps/b/c", "2");
+    let last = repo.commit("apps/a", "3");
+    let upstream = Upstream::Local {
+        path: repo.path(),
+        open: None,
+    };
+    let mirror = Mirror::open(&data.path().join("mirror")).unwrap();
+    let name = RefName::parse("main").unwrap();
+    let limits = FetchLimits::default();
+    let mut follower = Follower::new(upstream, mirror, name, limits, Some(first));
+    follower.look(&[]).unwrap();
+    let mirror = Mirror::open(&data.path().join("mirror")).unwrap();
+    let people = repo.people(&["apps/"]);
+    let proof = collect(mirror.repository(), &people, Some(first), last, NOW).unwrap();
+    assert_eq!(proof.judged.unwrap().commits().len(), 2);
 }
