@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::PublicKey;
 use countersign_ledger::refusal::Refusal;
-use countersign_ledger::trust::Roots;
+use countersign_ledger::trust::{Roots, Windows};
 use countersign_ledger::verify::Seen;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,7 @@ impl Floor {
             trust_root: newest.version(),
             trust_root_digest: newest.digest(),
             generation,
-            log: Log::of(seen, None),
+            log: Log::of(seen, None, &Windows::default()),
             receipts: None,
         }
     }
@@ -193,7 +193,7 @@ mod tests {
             trust_root,
             trust_root_digest: Digest::of(&trust_root.to_be_bytes()),
             generation,
-            log: Log::of((size > 0).then_some(&seen), None),
+            log: Log::of((size > 0).then_some(&seen), None, &Windows::default()),
             receipts: (seq > 0).then_some((PublicKey([7; 32]), seq)),
         }
     }

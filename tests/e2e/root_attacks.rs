@@ -111,7 +111,7 @@ async fn a_trust_root_that_too_few_signed_is_refused_and_nothing_that_stands_on_
         let rogue = Rogue::start(stand.world.hub.agents(), &keys, head, all, Some(log))
             .await
             .unwrap();
-        rogue.serve_roots(&[&root]);
+        rogue.serve_roots([root.to_vec()]);
         until(&format!("a root {name} is refused"), LIMIT, async || {
             let log = stand.agent.process.log()[from..].to_owned();
             let refused = log.contains("TRUST_ROOT_SIGNATURES");

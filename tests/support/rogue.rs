@@ -121,18 +121,6 @@ impl Rogue {
         self.address
     }
 
-    /// From now on these are the trust roots that it serves.
-    pub fn serve_roots(&self, documents: &[&[u8]]) {
-        let documents = documents
-            .iter()
-            .map(|bytes| bytes::Bytes::copy_from_slice(bytes));
-        *self
-            .part
-            .roots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = documents.collect();
-    }
-
     /// The code of each refusal that agents have reported.
     #[must_use]
     pub fn refusals(&self) -> Vec<String> {

@@ -34,6 +34,7 @@ pub fn head(head: proto::Head) -> Head {
         }),
         git_objects: head.git_objects,
         trust_entries: head.trust_entries.into_iter().map(entry).collect(),
+        overrides: head.overrides.into_iter().map(entry).collect(),
         more: head.more,
     };
     Head {

@@ -121,6 +121,8 @@ impl Agents for Service {
             let taken = Taken::at(level.map_or("", |member| member.level.as_str()));
             let proven = follower.proven(log.clone(), taken).await;
             follower = proven.map_err(|error| unread(&self.state, &error))?;
+            let came = self.state.watch_outside();
+            follower = follower.overridden(log.clone(), came, self.state.clock.clone());
         }
         if let Some(commits) = self.state.commits_for(&peer.cluster) {
             follower = follower.authored(commits, &request.get_ref().authored_commit);

@@ -126,10 +126,8 @@ impl Default for Patience {
 pub const PARCEL_WAYS_MAX: usize = 64;
 /// Receipts whose places one parcel proves: with the longest proofs 8 MiB.
 pub const PARCEL_RECEIPTS_MAX: u64 = 4_096;
-<<<<<<< HEAD
 /// Parcels of a cluster whose end is remembered: a person carries one a day, and an agent lags a few behind.
 pub const PARCELS_REMEMBERED_MAX: usize = 64;
-=======
 
 /// Git objects in one `Head`, in bytes: below what a message may have, so that any other content fits beside a last one.
 pub const GIT_OBJECTS_PER_HEAD_BYTES_MAX: usize = 12 << 20;
@@ -139,4 +137,5 @@ pub const JUDGEMENTS_KEPT_MAX: usize = 4;
 pub const JUDGEMENTS_KEPT_BYTES_MAX: usize = 32 << 20;
 /// A judgement that found a fault is made anew after this time: a mirror may have been mended, a key may count now.
 pub const REFUSED_JUDGEMENT_KEPT: Duration = Duration::from_secs(30);
->>>>>>> authored4
+/// Overrides in one `Head`: each is a word of a person that has not ended, and few of those hold at a time.
+pub const OVERRIDES_PER_HEAD_MAX: usize = 256;

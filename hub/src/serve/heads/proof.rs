@@ -136,6 +136,29 @@ impl Proving {
         Ok(Some(head))
     }
 
+    /// Entries under the newest checkpoint that may be sent.
+    pub(super) fn size(&mut self) -> u64 {
+        let newest = self.checkpoints.borrow_and_update();
+        newest.as_ref().map_or(0, |signed| signed.size)
+    }
+
+    /// Entries under the checkpoint that was sent last.
+    pub(super) fn sent_size(&self) -> u64 {
+        self.tree_size
+    }
+
+    /// Entries with their proofs under the checkpoint that was sent last.
+    pub(super) fn shown(
+        &self,
+        entries: Vec<(u64, Bytes)>,
+    ) -> Result<Vec<wire::LogEntry>, SealedFault> {
+        let entry = |(index, envelope)| {
+            let proof = Some(self.inclusion(index, self.tree_size)?);
+            Ok(wire::LogEntry { envelope, proof })
+        };
+        entries.into_iter().map(entry).collect()
+    }
+
     fn index(&self, leaf: &Digest) -> Result<u64, SealedFault> {
         self.log
             .find(leaf)
@@ -161,6 +184,24 @@ impl Proving {
             self.changed().await;
         } else {
             self.refresh_due().await;
+        }
+    }
+
+    /// Waits for another checkpoint, under which an entry may stand that a head waits for, or until the agent should hear of
+    /// a newer one all the same; says whether it is the latter.
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub(super) async fn stirred(&mut self) -> bool {
+        let mut checkpoints = self.checkpoints.clone();
+        tokio::select! {
+            changed = checkpoints.changed() => {
+                if changed.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                false
+            }
+            () = self.refresh_due() => true,
         }
     }
 
