@@ -158,12 +158,12 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (restored, checked) = restore::restore(&engine, &saved, &options.cluster, &roots)
         .await?
         .unzip();
-    let state = saved.state().map_err(|error| StartError::Data {
+    let kept = saved.state().map_err(|error| StartError::Data {
         folder: options.data.display().to_string(),
         error,
     })?;
-    let generation = state.as_ref().map_or(0, |state| state.generation);
-    let (log, authored) = state.map(|state| (state.log, state.authored)).unzip();
+    let generation = kept.as_ref().map_or(0, |state| state.generation);
+    let (log, authored) = kept.map(|state| (state.log, state.authored)).unzip();
     let log = log.flatten();
     let windows = log.as_ref().map(|log| log.windows(&roots));
     let windows = windows.unwrap_or_default();

@@ -24,9 +24,11 @@ use crate::plan::Desired;
 
 mod author;
 mod desired;
+mod second;
 
 pub use author::Commits;
 use author::GitObjects;
+pub use second::Words;
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub struct Batch {
     pub sources: Vec<Link<Bytes>>,
     /// The log's checkpoint; none before the fleet has a log.
     pub checkpoint: Option<Note>,
+    /// What second renderers said of the last statement.
+    pub reproductions: Vec<Link<Bytes>>,
     /// Since when trust roots are in effect: their entries, in the order of the log.
     pub trust_entries: Vec<Link<Bytes>>,
     /// More follow before the head is reached.
@@ -53,7 +57,7 @@ pub struct Batch {
 
 /// What people with override keys said, judged: each on its own, as a word that does not count stops nobody else's.
 #[derive(Debug, Clone, Default)]
-pub struct Words {
+pub struct Heard {
     /// What counts.
     pub words: Vec<Word>,
     /// Why others do not.
@@ -84,7 +88,7 @@ pub struct Chain {
     known: Known,
     begun: bool,
     git_objects: GitObjects,
-    words: Words,
+    heard: Heard,
     newest: Option<End>,
 }
 
@@ -97,6 +101,8 @@ pub struct End {
     pub envelope: Bytes,
     /// That it stands in the log; none before the fleet has one.
     pub shown: Option<Shown>,
+    /// What second renderers said of it.
+    pub words: Words,
     /// Raw commits and trees that came with it.
     pub git_objects: Untrusted<Vec<Bytes>>,
 }
@@ -109,7 +115,7 @@ impl Chain {
             known,
             begun: false,
             git_objects: GitObjects::default(),
-            words: Words::default(),
+            heard: Heard::default(),
             newest: None,
         }
     }
@@ -131,7 +137,7 @@ impl Chain {
             }
         };
         known.windows = windows(&known, &batch.trust_entries, checkpoint.as_ref())?;
-        let words = words(&known, &batch.overrides, checkpoint.as_ref());
+        let heard = heard(&known, &batch.overrides, checkpoint.as_ref());
         let mut git_objects = self.git_objects.clone();
         git_objects.take(&batch.git_objects)?;
         let (links, sources) = (&batch.links, &batch.sources);
@@ -162,21 +168,25 @@ impl Chain {
                         note: checkpoint.seen().note.clone(),
                         proof,
                     }),
+                    words: Words {
+                        entries: batch.reproductions.clone(),
+                        checkpoint: checkpoint.clone(),
+                    },
                     git_objects: Untrusted(git_objects.objects.clone()),
                 });
             }
             self.begun = true;
         }
         self.git_objects = git_objects;
-        self.words.words.extend(words.words);
-        self.words.refused.extend(words.refused);
+        self.heard.words.extend(heard.words);
+        self.heard.refused.extend(heard.refused);
         self.known = known;
         Ok(())
     }
 
     /// What came of overrides since this was asked last.
-    pub fn words(&mut self) -> Words {
-        std::mem::take(&mut self.words)
+    pub fn heard(&mut self) -> Heard {
+        std::mem::take(&mut self.heard)
     }
 
     /// No statement came yet.
@@ -211,22 +221,22 @@ impl Chain {
 }
 
 /// Judges overrides. Without a checkpoint none can be.
-fn words(known: &Known, entries: &[Link<Bytes>], checkpoint: Option<&VerifiedCheckpoint>) -> Words {
-    let mut words = Words::default();
+fn heard(known: &Known, entries: &[Link<Bytes>], checkpoint: Option<&VerifiedCheckpoint>) -> Heard {
+    let mut heard = Heard::default();
     for link in entries {
         let judged = match checkpoint {
             Some(checkpoint) => overrides::judge(known, link, checkpoint, &RingVerifier),
             None => Err(Refusal::LogProofMissing),
         };
         match judged {
-            Ok(verified) => words.words.push(Word {
+            Ok(verified) => heard.words.push(Word {
                 verified,
                 envelope: link.envelope.clone(),
             }),
-            Err(refusal) => words.refused.push(refusal),
+            Err(refusal) => heard.refused.push(refusal),
         }
     }
-    words
+    heard
 }
 
 /// What is known of windows with these entries too. The hub says all of them at the beginning of each stream: those up to

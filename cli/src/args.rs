@@ -67,6 +67,8 @@ pub enum Command {
     Cluster(command::cluster::ClusterArgs),
     /// Read and check transparency logs: every hash, a proof, a fork.
     Log(command::log::LogArgs),
+    /// Render what was sealed once more, elsewhere, and say whether the same comes out.
+    Reproduce(command::reproduce::ReproduceArgs),
     /// Make and run a witness, which cosigns what a log may not take back.
     Witness(command::witness::WitnessArgs),
     /// Write a cluster's newest state to a file, where no network leads to it.

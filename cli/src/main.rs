@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         Command::Trust(args) => command::trust::run(&args),
         Command::Cluster(args) => command::cluster::run(&args),
         Command::Log(args) => command::log::run(&args),
+        Command::Reproduce(args) => command::reproduce::run(&args),
         Command::Witness(args) => command::witness::run(&args),
         Command::Export(args) => command::export::run(&args),
         Command::Import(args) => command::import::run(&args),

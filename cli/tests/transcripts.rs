@@ -174,10 +174,16 @@ fn a_first_trust_root_is_made_and_read() {
 }
 
 #[test]
+fn a_second_renderer_says_what_it_needs() {
+    check("reproduce");
+}
+
+#[test]
 fn every_command_has_an_example_in_its_help() {
     for command in [
         "status",
         "sync",
+        "reproduce",
         "permit",
         "permit deletion",
         "permit rewrite",

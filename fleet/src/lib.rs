@@ -23,6 +23,7 @@ pub mod path;
 pub mod permit;
 pub mod plan;
 pub mod render;
+pub mod reproduce;
 pub mod select;
 pub mod source;
 pub mod template;

@@ -44,9 +44,6 @@ pub fn plan(
     outcomes: &[AppOutcome],
     mut content: impl FnMut(&Object) -> Result<Content, AppFailure>,
 ) -> Option<Carried> {
-    if holds_back(step.fleet, step.cluster).is_some() {
-        return None;
-    }
     let mut apps: BTreeMap<String, Wanted> = BTreeMap::new();
     for outcome in outcomes {
         let Some(app) = step.fleet.apps.get(&outcome.app) else {
@@ -57,6 +54,14 @@ pub fn plan(
             Err(failure) => Wanted::Failed(failure.clone()),
         };
         apps.insert(outcome.app.clone(), wanted);
+    }
+    carried(step, apps)
+}
+
+/// [`plan`], once it is known what each app wants. Apps that were not asked, and broken ones, keep what they have.
+pub(crate) fn carried(step: &Step<'_>, mut apps: BTreeMap<String, Wanted>) -> Option<Carried> {
+    if holds_back(step.fleet, step.cluster).is_some() {
+        return None;
     }
     let had: BTreeSet<&str> = step
         .previous
@@ -119,14 +124,25 @@ fn wanted(
             Err(failure) => return Wanted::Failed(failure),
         }
     }
-    Wanted::Rendered(WantedApp {
+    let ids = objects.iter().map(|object| &object.id);
+    Wanted::Rendered(wanted_app(fleet, app, ids, lines))
+}
+
+/// An app that renders to `lines`, with what its document says of it.
+pub(crate) fn wanted_app<'a>(
+    fleet: &Fleet,
+    app: &App,
+    ids: impl Iterator<Item = &'a ObjectId>,
+    lines: Vec<WantedLine>,
+) -> WantedApp {
+    WantedApp {
         lines,
         depends_on: app.depends_on.clone(),
         exclusive: app.exclusive,
-        health_rules: fleet.health_rules_of(app, objects.iter().map(|object| &object.id)),
+        health_rules: fleet.health_rules_of(app, ids),
         limits: app.prune.clone(),
         may_be_empty: matches!(app.source, Source::ClusterFolder { .. }),
-    })
+    }
 }
 
 /// The content of an object where nothing leaves the process: for showing, never for sealing, because the digest of a

@@ -153,33 +153,31 @@ async fn a_plan_that_ci_signed_is_in_the_log_and_named_by_the_audit_and_none_of_
     let ci = Ci::start(|options| options).await;
     let key = ci.path("ci.key");
     let key = key.to_str().unwrap();
-    // The key has a passphrase; the root that lists it comes to a hub that runs.
+    let closed = ci.path("nightly.key");
+    let closed = closed.to_str().unwrap();
+    // A second key has a passphrase. The root that lists both comes to a hub that runs.
     let passphrase = ci.path("passphrase");
     std::fs::write(&passphrase, "correct horse\n").unwrap();
     let with = || Cli::new().env("COUNTERSIGN_KEY_PASSPHRASE_FILE", &passphrase);
-    let made = with()
-        .run([
-            "trust",
-            "add",
-            "ci",
-            "--name",
-            "pipeline",
-            "--generate",
-            key,
-            "--encrypt",
-            "--current",
-            ci.world.trust.document().to_str().unwrap(),
-            "--draft",
-            ci.world
-                .trust
-                .path()
-                .join("trust.next.json")
-                .to_str()
-                .unwrap(),
-        ])
-        .unwrap();
+    let trust = ci.world.trust.path().join("trust.next.json");
+    let mut made: Vec<OsString> = [
+        "trust",
+        "add",
+        "ci",
+        "--name",
+        "nightly",
+        "--encrypt",
+        "--generate",
+        closed,
+    ]
+    .map(OsString::from)
+    .to_vec();
+    made.extend(["--current".into(), ci.world.trust.document().into()]);
+    made.extend(["--draft".into(), trust.clone().into()]);
+    let made = run(with(), made).await;
     assert_eq!(made.code, Some(0), "{made:?}");
-    let published = ci.publish(&[]).await;
+    let add: &[&str] = &["add", "ci", "--name", "pipeline", "--generate", key];
+    let published = ci.publish(&[add]).await;
     assert_eq!(published.code, Some(0), "{published:?}");
     ci.under(2).await;
     let again = ci
@@ -187,8 +185,9 @@ async fn a_plan_that_ci_signed_is_in_the_log_and_named_by_the_audit_and_none_of_
         .await;
     assert!(again.stdout.contains("already"), "{again:?}");
 
-    let trust = ci.world.trust.path().join("trust.next.json");
-    let planned = ci.attest(with(), "eks", &trust, &["--key", key]).await;
+    let by_key = ["--key", key];
+    let plain = || ci.attest(Cli::new(), "eks", &trust, &by_key);
+    let planned = plain().await;
     let place = index(&planned);
     assert!(
         planned
@@ -197,19 +196,23 @@ async fn a_plan_that_ci_signed_is_in_the_log_and_named_by_the_audit_and_none_of_
         "{planned:?}"
     );
     // The same words are the same entry.
-    assert_eq!(
-        index(&ci.attest(with(), "eks", &trust, &["--key", key]).await),
-        place
-    );
+    assert_eq!(index(&plain().await), place);
     let applied = ci
-        .attest(with(), "eks", &trust, &["--key", key, "--phase", "apply"])
+        .attest(
+            Cli::new(),
+            "eks",
+            &trust,
+            &["--key", key, "--phase", "apply"],
+        )
         .await;
     assert!(index(&applied) > place);
     let proof = std::fs::read_to_string(ci.path("plan.tlog-proof")).unwrap();
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1\n"), "{proof}");
+    let way = ["--key", closed];
+    index(&ci.attest(with(), "eks", &trust, &way).await);
     // Without the passphrase the key is of no use, and with a key that nobody lists the hub isn't even asked.
-    let closed = ci.attest(Cli::new(), "eks", &trust, &["--key", key]).await;
-    assert_eq!(closed.code, Some(2), "{closed:?}");
+    let refused = ci.attest(Cli::new(), "eks", &trust, &way).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
     let stranger = ci.world.trust.root_key();
     let stranger = ci
         .attest(
@@ -242,8 +245,8 @@ async fn a_plan_that_ci_signed_is_in_the_log_and_named_by_the_audit_and_none_of_
     until("the audit names plan and apply", LIMIT, async || {
         let output = changes().await;
         let text = &output.stdout;
-        let named = text.contains("infrastructure") && text.contains("pipeline");
-        let phases = text.contains("plan") && text.contains("apply");
+        let named = text.contains("infrastructure plan of eks") && text.contains("pipeline");
+        let phases = text.contains("infrastructure apply of eks") && text.contains("nightly");
         if named && phases {
             Ok(())
         } else {
@@ -285,12 +288,12 @@ async fn a_token_speaks_for_its_workspace_alone() {
 
     let other = ci.attest(Cli::new(), "vault", &trust, &way).await;
     assert_eq!(other.code, Some(1), "{other:?}");
-    assert!(other.stderr.contains("TOKEN_SCOPE"), "{other:?}");
+    assert!(other.stderr.contains("CI_TOKEN_SCOPE"), "{other:?}");
     let mut changed = made.stdout.trim().to_owned();
     changed.replace_range(40..41, if &changed[40..41] == "A" { "B" } else { "A" });
     std::fs::write(&file, changed).unwrap();
     let forged = ci.attest(Cli::new(), "eks", &trust, &way).await;
-    assert!(forged.stderr.contains("TOKEN_UNKNOWN"), "{forged:?}");
+    assert!(forged.stderr.contains("CI_TOKEN_UNKNOWN"), "{forged:?}");
     let long = token(&[&scope[..], &["--for", "25h"]].concat()).await;
     assert_ne!(long.code, Some(0), "{long:?}");
     ci.holds_no_value();
@@ -402,7 +405,7 @@ async fn a_workflow_speaks_by_its_identity_token_if_the_operator_allowed_its_rep
     for why in ["claim \"ref\"", "expired", "no key of the issuer"] {
         let refused = attest().await;
         assert_eq!(refused.code, Some(1), "{refused:?}");
-        assert!(refused.stderr.contains("TOKEN_REFUSED"), "{refused:?}");
+        assert!(refused.stderr.contains("WORKFLOW_REFUSED"), "{refused:?}");
         assert!(refused.stderr.contains(why), "{why}: {refused:?}");
     }
     action(&ci, &url, &trust);

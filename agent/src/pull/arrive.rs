@@ -56,6 +56,7 @@ impl Puller {
             statement,
             envelope,
             shown,
+            words,
             git_objects,
         }) = chain.end()
         else {
@@ -89,6 +90,8 @@ impl Puller {
             None
         };
         let assembled = Assembled::new(sections, before, |digest| store.bytes(digest))?;
+        // Before the objects' blobs are fetched: what may not be applied need not travel.
+        let assembled = assembled.reproduced(&known, &words)?;
         store.flush().await?;
 
         let missing: Vec<(Digest, u64)> = assembled

@@ -11,7 +11,7 @@ use super::{Failure, Puller};
 use crate::clock;
 use crate::overrides::{self, Overrides, Turn};
 use crate::receipt::inbox::PauseSeen;
-use crate::verify::{Kept, Words};
+use crate::verify::{Heard, Kept};
 
 /// Timers are looked at in pieces: a machine that slept has another clock than they.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -46,11 +46,11 @@ impl std::fmt::Display for Held {
 
 impl Puller {
     /// What was verified of overrides counts from here on; what was refused is told and changes nothing.
-    pub(super) async fn heard(&mut self, words: Words) -> Result<(), Failure> {
-        for refusal in &words.refused {
+    pub(super) async fn heard(&mut self, came: Heard) -> Result<(), Failure> {
+        for refusal in &came.refused {
             self.engine.refused_by(refusal);
         }
-        if self.overrides.add(words.words) {
+        if self.overrides.add(came.words) {
             self.keep_overrides().await?;
         }
         self.turn().await

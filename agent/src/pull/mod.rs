@@ -286,7 +286,7 @@ impl Puller {
             .chain
             .follow(&head.batch, now)
             .inspect_err(|refusal| self.keep_evidence(refusal))?;
-        self.heard(batches.chain.words()).await?;
+        self.heard(batches.chain.heard()).await?;
         Ok((bare, more))
     }
 
@@ -331,6 +331,7 @@ impl Puller {
     fn known(&self) -> Known {
         Known {
             seen: self.seen.clone(),
+            windows: self.windows.clone(),
             stale_seconds: self.stale_seconds,
             ..Known::new(&self.cluster, self.roots.clone(), self.last)
         }

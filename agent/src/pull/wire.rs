@@ -32,6 +32,7 @@ pub fn head(head: proto::Head) -> Head {
             // One that is no hash leaves no proof: a wrong one and none are refused alike.
             consistency: hashes(&head.consistency).unwrap_or_default(),
         }),
+        reproductions: head.reproductions.into_iter().map(entry).collect(),
         git_objects: head.git_objects,
         trust_entries: head.trust_entries.into_iter().map(entry).collect(),
         overrides: head.overrides.into_iter().map(entry).collect(),

@@ -15,6 +15,7 @@ pub mod log;
 pub mod overrides;
 pub mod permit;
 pub mod render;
+pub mod reproduce;
 pub mod status;
 pub mod sync;
 pub mod trust;

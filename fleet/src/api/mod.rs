@@ -12,6 +12,7 @@ mod drift;
 mod fleet;
 mod object;
 mod request;
+mod salts;
 mod state;
 
 pub use app::{App, AppOnCluster, AppSummary, AppWants, Kept};
@@ -25,4 +26,5 @@ pub use request::{
     JoinToken, JoinTokenRequest, ParcelRequest, Permit, PermitKind, PermitRequest, Permits,
     Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
 };
+pub use salts::{SALTS_MAX, SALTS_SECONDS_MAX, SALTS_TYPE, SaltsAnswer, SaltsRequest};
 pub use state::{HealthState, SyncState};

@@ -41,6 +41,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_fleet::api::LogProgress;
 use countersign_ledger::Digest;
+use countersign_ledger::manifest::SectionList;
 use countersign_ledger::tlog::Policy;
 use countersign_ledger::tlog::note::Vkey;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -343,13 +344,23 @@ impl Log {
         self.store.get(path).await
     }
 
-    /// A blob that a statement in the log names; none of those that only a manifest's lines name.
+    /// A blob that a statement in the log names, or a part of a state's manifest; none of those that only a manifest's lines name.
     pub(crate) async fn named_blob(&self, digest: &Digest) -> Result<Option<Bytes>, ReadError> {
-        if self.index.is_named(digest)? {
-            Ok(self.store.blob(digest).await?)
-        } else {
-            Ok(None)
+        if !self.index.is_named(digest)? {
+            return Ok(None);
         }
+        let Some(bytes) = self.store.blob(digest).await? else {
+            return Ok(None);
+        };
+        // Who reads a state's section list reads its sections next: identities and digests, and no object.
+        if self.index.is_manifest(digest)?
+            && let Ok(list) = SectionList::parse(&bytes)
+        {
+            let sections = list.sections.iter().map(|part| part.digest);
+            let parts: Vec<Digest> = sections.chain([list.apps]).collect();
+            self.index.name(&parts)?;
+        }
+        Ok(Some(bytes))
     }
 
     /// The version of the newest trust root that has an entry; 0 if none has.

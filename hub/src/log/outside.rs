@@ -1,6 +1,7 @@
 //! What outsiders signed, as it is filed in the index and found again.
 
 use bytes::Bytes;
+use countersign_ledger::digest::Digest;
 use countersign_ledger::dsse::Envelope;
 use countersign_ledger::statement::Statement;
 
@@ -40,6 +41,15 @@ pub(crate) fn filed(envelope: &Envelope, statement: &Statement) -> Filed {
 }
 
 impl Log {
+    /// The salt of a cluster's Secret by its commitment, if it is kept still.
+    pub(crate) fn salt(
+        &self,
+        cluster: &str,
+        commitment: &Digest,
+    ) -> Result<Option<[u8; 32]>, ReadError> {
+        Ok(self.index.salt(cluster, commitment)?)
+    }
+
     /// The outsiders' entries of a kind about something: index and exact bytes of each, in the order of the log.
     pub(crate) async fn outside(
         &self,

@@ -152,8 +152,8 @@ impl Record {
         }
         let (cluster, generation) = (desired.cluster.clone(), desired.generation);
         let admission = [desired.admission.policies, desired.admission.verdicts];
-        let names = admission.into_iter().flatten().chain([desired.manifest]);
-        let names = names.collect();
+        let names = admission.into_iter().flatten().collect();
+        let manifest = desired.manifest;
         let head = Head {
             envelope: bytes.clone(),
             digest: envelope.digest(),
@@ -164,6 +164,7 @@ impl Record {
             cluster,
             generation,
             envelope: bytes,
+            manifest,
             names,
         })
     }

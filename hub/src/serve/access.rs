@@ -45,6 +45,8 @@ pub enum Endpoint {
     Log,
     /// The log's door for outsiders.
     LogEntries,
+    /// Salts for second renderers.
+    LogSalts,
     /// A method of a gRPC service; which one is its path.
     Grpc,
     /// The OpenAPI document.
@@ -160,6 +162,8 @@ pub const TABLE: &[Rule] = &[
     ),
     // A trust root bears the signatures of the threshold of root keys.
     agents("POST", "/log/trust", Role::OwnProof, Endpoint::LogTrust),
+    // So does the request.
+    agents("POST", "/log/salts", Role::OwnProof, Endpoint::LogSalts),
     log("/log/checkpoint"),
     log("/log/trust/{file}"),
     log("/log/blobs/{digest}"),

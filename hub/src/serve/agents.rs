@@ -123,6 +123,9 @@ impl Agents for Service {
             follower = proven.map_err(|error| unread(&self.state, &error))?;
             let came = self.state.watch_outside();
             follower = follower.overridden(log.clone(), came, self.state.clock.clone());
+            if level.is_some_and(|member| member.level == "reproduced") {
+                follower = follower.reproduced(log.clone());
+            }
         }
         if let Some(commits) = self.state.commits_for(&peer.cluster) {
             follower = follower.authored(commits, &request.get_ref().authored_commit);

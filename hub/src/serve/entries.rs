@@ -9,6 +9,7 @@ mod body;
 mod infrastructure;
 mod override_;
 mod reproduction;
+mod salts;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use super::state::State;
 use crate::log::{Entry, Log, outside};
 pub(crate) use accept::{Accepted, Refusal, accept};
 pub(crate) use body::Offer;
+pub(crate) use salts::handler as salts_handler;
 
 /// The handler of `POST /log/entries`.
 pub(crate) fn handler(state: Arc<State>) -> MethodRouter {

@@ -7,6 +7,7 @@ mod authors;
 mod overrides;
 mod proof;
 mod restore;
+mod second;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -28,6 +29,7 @@ pub use restore::restore;
 use self::authors::Authors;
 use self::overrides::Overrides;
 use self::proof::Proving;
+use self::second::{Second, Settled};
 use super::clock::Clock;
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
@@ -294,6 +296,7 @@ pub struct Follower {
     at: Position,
     greeted: bool,
     proving: Option<Proving>,
+    second: Option<Second>,
     authors: Option<Authors>,
     overrides: Option<Overrides>,
     /// Messages that belong together, of which the first are handed out already.
@@ -327,6 +330,7 @@ impl Follower {
             at,
             greeted: false,
             proving: None,
+            second: None,
             authors: None,
             overrides: None,
             rest: VecDeque::new(),
@@ -357,6 +361,13 @@ impl Follower {
         self
     }
 
+    /// The same, for a level that asks for a second renderer's word on each state.
+    #[must_use]
+    pub fn reproduced(mut self, log: Log) -> Self {
+        self.second = Some(Second::new(log));
+        self
+    }
+
     /// Waits until there is something to say, and says it. The first message comes at once, empty if the agent is at
     /// the head already.
     ///
@@ -383,12 +394,26 @@ impl Follower {
                 (Next::Head, Some(head)) => Some(self.reach(vec![head.envelope.clone()], &head)),
                 (Next::Catch, Some(head)) => Some(self.catch_up(&head).await?),
             };
+            let (message, words, unspoken) = match message {
+                None => (None, Vec::new(), false),
+                Some(message) => match self.settle(message).await? {
+                    Some((message, words)) => (Some(message), words, false),
+                    // It waits for a word, and hears of newer checkpoints meanwhile.
+                    None => {
+                        let bare = (refresh || news || !self.greeted).then(wire::Head::default);
+                        (bare, Vec::new(), true)
+                    }
+                },
+            };
             let uncovered = match message {
                 None => false,
                 Some(message) => {
                     let commits = self.commits(&message).await?;
                     match self.prove(message)? {
                         Some(mut message) => {
+                            if let Some(proving) = &self.proving {
+                                message.reproductions = proving.shown(words)?;
+                            }
                             self.override_by(&mut message)?;
                             return Ok(self.hand_out(message, commits));
                         }
@@ -396,7 +421,15 @@ impl Follower {
                     }
                 }
             };
-            refresh = self.wait(uncovered, beyond).await?;
+            refresh = self.wait(uncovered, unspoken || beyond).await?;
+        }
+    }
+
+    /// What may go out of a message; none if the agent waits for a second renderer's word.
+    async fn settle(&mut self, message: wire::Head) -> Result<Option<Settled>, SealedFault> {
+        match (&self.second, &mut self.proving) {
+            (Some(second), Some(proving)) => second.settle(message, proving.size()).await,
+            (Some(_) | None, _) => Ok(Some((message, Vec::new()))),
         }
     }
 
@@ -452,9 +485,9 @@ impl Follower {
         }
     }
 
-    /// Waits for a newer head, an override or, if one of them waits for it, another checkpoint; says whether it is time for a
-    /// message that brings a checkpoint alone.
-    async fn wait(&mut self, uncovered: bool, beyond: bool) -> Result<bool, Ended> {
+    /// Waits for a newer head, an override or, if one of them or an entry waits for it (`entries`), another checkpoint; says
+    /// whether it is time for a message that brings a checkpoint alone.
+    async fn wait(&mut self, uncovered: bool, entries: bool) -> Result<bool, Ended> {
         let Some(proving) = &mut self.proving else {
             self.newest.changed().await.map_err(|_| Ended::Stopped)?;
             return Ok(false);
@@ -470,7 +503,7 @@ impl Follower {
         tokio::select! { biased;
             changed = self.newest.changed() => changed.map(|()| false).map_err(|_| Ended::Stopped),
             () = came => Ok(false),
-            refresh = due(proving, uncovered, beyond) => Ok(refresh),
+            refresh = due(proving, uncovered, entries) => Ok(refresh),
         }
     }
 
@@ -524,8 +557,8 @@ impl Follower {
 }
 
 /// Says whether it is time for a message that brings a checkpoint alone.
-async fn due(proving: &mut Proving, uncovered: bool, beyond: bool) -> bool {
-    if beyond && !uncovered {
+async fn due(proving: &mut Proving, uncovered: bool, entries: bool) -> bool {
+    if entries && !uncovered {
         return proving.stirred().await;
     }
     proving.due(uncovered).await;

@@ -85,6 +85,8 @@ pub const ENTRY_BLOBS_MAX: usize = 4;
 pub const ENTRY_BLOB_BYTES_MAX: usize = 1 << 20;
 /// Outsiders' entries that are judged and appended at once.
 pub const ENTRIES_AT_ONCE: usize = 16;
+/// Body of a second renderer's request for salts, in bytes: 48 commitments and an envelope around them.
+pub const SALTS_BODY_BYTES_MAX: usize = 16 << 10;
 /// An override lasts so long at most: what is needed for longer belongs into Git or into the trust root.
 pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
 

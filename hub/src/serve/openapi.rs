@@ -201,6 +201,7 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
         | Endpoint::LogEntries
         | Endpoint::LogInfrastructure
         | Endpoint::LogTrust
+        | Endpoint::LogSalts
         | Endpoint::Grpc => None,
     }
 }

@@ -74,6 +74,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::LogEntries
         | Endpoint::LogInfrastructure
         | Endpoint::LogTrust
+        | Endpoint::LogSalts
         | Endpoint::Grpc => None,
     }
 }

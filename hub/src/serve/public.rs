@@ -93,6 +93,10 @@ fn handler(
         Endpoint::LogEntries => state.log.is_some().then(|| entries::handler(state.clone())),
         Endpoint::LogInfrastructure => state.log.is_some().then(|| ci::handler(state.clone())),
         Endpoint::LogTrust => Some(publish::handler(state.clone())),
+        Endpoint::LogSalts => state
+            .log
+            .is_some()
+            .then(|| entries::salts_handler(state.clone())),
         Endpoint::Grpc
         | Endpoint::OpenApi
         | Endpoint::Fleet

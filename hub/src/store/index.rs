@@ -48,6 +48,8 @@ pub enum Filed {
         generation: u64,
         /// The envelope.
         envelope: Bytes,
+        /// Its manifest's section list.
+        manifest: Digest,
         /// Blobs that the statement itself names: anybody who reads the log may read them.
         names: Vec<Digest>,
     },
@@ -135,7 +137,7 @@ pub struct Index {
 }
 
 /// Raised when a table changes: an index of another layout is made anew.
-const LAYOUT: i64 = 6;
+const LAYOUT: i64 = 7;
 
 const TABLES: &str = "
     CREATE TABLE claim (number INTEGER PRIMARY KEY, digest BLOB NOT NULL, staging BLOB NOT NULL, size INTEGER NOT NULL,
@@ -151,6 +153,7 @@ const TABLES: &str = "
     CREATE INDEX source_by_commit ON source (git_commit, number);
     CREATE TABLE blob (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE named (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE manifest (digest BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE trust (version INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
     CREATE TABLE receipt (speaker TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL, envelope BLOB NOT NULL,
         PRIMARY KEY (speaker, seq)) WITHOUT ROWID;
@@ -168,7 +171,7 @@ const TABLES: &str = "
 const DROP: &str =
     "DROP TABLE IF EXISTS claim; DROP TABLE IF EXISTS envelope; DROP TABLE IF EXISTS source;
     DROP TABLE IF EXISTS blob; DROP TABLE IF EXISTS leaf; DROP TABLE IF EXISTS node;
-    DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS trust;
+    DROP TABLE IF EXISTS named; DROP TABLE IF EXISTS manifest; DROP TABLE IF EXISTS trust;
     DROP TABLE IF EXISTS receipt; DROP TABLE IF EXISTS outside; DROP TABLE IF EXISTS enrolment;
     DROP TABLE IF EXISTS revocation;";
 
@@ -249,6 +252,7 @@ impl Index {
                     cluster,
                     generation,
                     envelope,
+                    manifest,
                     names,
                 } => {
                     transaction.execute(
@@ -257,9 +261,11 @@ impl Index {
                     )?;
                     let sql = "INSERT OR IGNORE INTO named VALUES (?1)";
                     let mut insert = transaction.prepare_cached(sql)?;
-                    for name in names {
+                    for name in names.iter().chain([manifest]) {
                         insert.execute(params![name.as_bytes()])?;
                     }
+                    let sql = "INSERT OR IGNORE INTO manifest VALUES (?1)";
+                    transaction.execute(sql, params![manifest.as_bytes()])?;
                 }
                 Filed::Trust { version, leaf } => {
                     transaction.execute(
@@ -366,6 +372,14 @@ impl Index {
             .lock()
             .query_row(sql, params![cluster, object.to_string()], read)
             .optional()?)
+    }
+
+    /// The salt that is kept for the Secret with this commitment.
+    pub fn salt(&self, cluster: &str, commitment: &Digest) -> Result<Option<[u8; 32]>, IndexFault> {
+        let sql = "SELECT salt FROM salt WHERE cluster = ?1 AND commitment = ?2";
+        let values = params![cluster, commitment.as_bytes()];
+        let read = |row: &Row<'_>| row.get(0);
+        Ok(self.lock().query_row(sql, values, read).optional()?)
     }
 
     /// Keeps the ciphertext of a Secret, for the one before.

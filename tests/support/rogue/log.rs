@@ -110,6 +110,27 @@ impl StolenLog {
         self.entries.iter().filter(said).count()
     }
 
+    /// Whether this entry is in it.
+    #[must_use]
+    pub fn has(&self, entry: &[u8]) -> bool {
+        self.leaves.contains(&leaf_hash(entry))
+    }
+
+    /// The first word of a second renderer in it about this state.
+    #[must_use]
+    pub fn word_about(&self, state: &[u8]) -> Option<Vec<u8>> {
+        let leaf = leaf_hash(state);
+        let about = |entry: &&Vec<u8>| {
+            dsse::Envelope::parse(entry, &dsse::Limits::entry())
+                .ok()
+                .and_then(|envelope| Statement::parse(envelope.payload()).ok())
+                .is_some_and(
+                    |said| matches!(said, Statement::Reproduction(said) if said.desired == leaf),
+                )
+        };
+        self.entries.iter().find(about).cloned()
+    }
+
     /// Adds an entry unless it is there.
     pub fn append(&mut self, entry: &[u8]) {
         let leaf = leaf_hash(entry);
@@ -145,6 +166,33 @@ impl StolenLog {
             bytes.extend_from_slice(signature.line().as_bytes());
         }
         Ok(bytes)
+    }
+
+    /// Writes it into a folder as static files, for whoever reads it there.
+    ///
+    /// # Errors
+    /// If a file can't be written, or there are more entries than one tile holds.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let size = self.size();
+        anyhow::ensure!((1..256).contains(&size), "{size} entries");
+        let entries = countersign_ledger::bundle::encode(self.entries.iter().map(Vec::as_slice))?;
+        let hashes: Vec<u8> = self
+            .leaves
+            .iter()
+            .flat_map(|leaf| leaf.as_bytes().to_vec())
+            .collect();
+        for (path, bytes) in [
+            (format!("tile/entries/000.p/{size}"), entries),
+            (format!("tile/0/000.p/{size}"), hashes),
+            ("checkpoint".to_owned(), self.checkpoint()?),
+        ] {
+            let path = folder.join(path);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(path, bytes)?;
+        }
+        Ok(())
     }
 
     /// That the tree of the first `old` entries is a prefix of the whole.
@@ -193,8 +241,22 @@ impl StolenLog {
             consistency: consistency.map(|hashes| wire(&hashes)).unwrap_or_default(),
             proofs: proofs.collect::<anyhow::Result<_>>()?,
             sources,
+            reproductions: self.words(&head)?,
             ..head
         })
+    }
+
+    /// What second renderers are made to say, each with its proof if the log has it.
+    fn words(&self, head: &Head) -> anyhow::Result<Vec<LogEntry>> {
+        let word = |word: &LogEntry| {
+            let leaf = leaf_hash(&word.envelope);
+            let index = self.leaves.iter().position(|other| *other == leaf);
+            Ok(LogEntry {
+                envelope: word.envelope.clone(),
+                proof: index.map(|index| self.proof(index)).transpose()?,
+            })
+        };
+        head.reproductions.iter().map(word).collect()
     }
 
     fn proof(&self, index: usize) -> anyhow::Result<LogProof> {

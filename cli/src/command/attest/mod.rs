@@ -76,6 +76,9 @@ pub struct InfrastructureArgs {
     /// Write the proof that the entry is in the log to this file [default: PLAN.tlog-proof].
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// Whom GitHub's token is for; as the hub's operator configured it.
+    #[arg(long, value_name = "TEXT", default_value = way::AUDIENCE)]
+    audience: String,
     #[command(flatten)]
     way: way::WayArgs,
     #[command(flatten)]
@@ -128,7 +131,7 @@ pub fn run(args: &AttestArgs) -> Result<(), Failure> {
             .unwrap_or_default(),
         by: String::new(),
     };
-    let entered = way::enter(&args.way, &door, statement, changes.list)?;
+    let entered = way::enter(&args.way, &args.audience, &door, statement, changes.list)?;
     let proof = match (&args.proof, args.plan == Path::new("-")) {
         (Some(path), _) => path.clone(),
         (None, true) => PathBuf::from("plan.tlog-proof"),

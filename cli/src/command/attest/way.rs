@@ -19,13 +19,13 @@ use crate::key;
 use crate::output::safe;
 
 /// Whom GitHub's identity token is for, if nothing else is said.
-const AUDIENCE: &str = "countersign";
+pub const AUDIENCE: &str = "countersign";
 /// For GitHub's answer.
 const GITHUB_MAX: Duration = Duration::from_secs(30);
 
 /// Who vouches.
 #[derive(Debug, Args)]
-#[group(id = "who", required = true, multiple = false, args = ["key", "token_file", "github_oidc"])]
+#[group(required = true, multiple = false)]
 pub struct WayArgs {
     /// A key that the trust root lists for CI.
     #[arg(long, value_name = "KEY")]
@@ -36,14 +36,12 @@ pub struct WayArgs {
     /// Ask GitHub for this workflow's identity token (permission id-token: write).
     #[arg(long)]
     github_oidc: bool,
-    /// Whom that token is for; as the hub's operator configured it.
-    #[arg(long, value_name = "TEXT", default_value = AUDIENCE)]
-    audience: String,
 }
 
 /// Puts the statement into the log.
 pub fn enter(
     way: &WayArgs,
+    audience: &str,
     door: &Door,
     statement: Infrastructure,
     list: Vec<u8>,
@@ -55,7 +53,7 @@ pub fn enter(
         Some(path) => Zeroizing::new(
             std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?,
         ),
-        None => github_token(&way.audience)?,
+        None => github_token(audience)?,
     };
     by_token(token.trim(), door, &statement, &list)
 }

@@ -131,7 +131,13 @@ fn the_population_of_a_time_is_complete() {
     let all = ask(folder.path(), |audit| {
         changes::changes(audit, &Which::default())
     });
-    assert_eq!(all.rows.len(), 7);
+    // Seven states, and one apply of the infrastructure below them.
+    assert_eq!(all.rows.len(), 8);
+    let what = column(&all, "what");
+    let below = what
+        .iter()
+        .filter(|what| **what == "infrastructure apply of eks");
+    assert_eq!((below.count(), what.len()), (1, 8));
     let late = Which {
         from: Some(quarter),
         ..Which::default()
@@ -326,8 +332,8 @@ fn a_pack_holds_a_proof_of_each_entry_that_it_names() {
             count += 1;
         }
     }
-    // Six states, three sources, six receipts, three drift records.
-    assert_eq!(count, 18);
+    // Six states, three sources, six receipts, three drift records, one apply of the infrastructure.
+    assert_eq!(count, 19);
     for name in [
         "README.md",
         "report.html",

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use countersign_ledger::digest::Digest;
+use countersign_ledger::manifest::{Line, render_digest};
+use countersign_ledger::statement::Statement;
 use serde_json::json;
 
 use super::answer::AnswerForm;
 use super::open::Audit;
-use crate::audit::finding::Weight;
+use crate::audit::content;
+use crate::audit::entry::Read;
+use crate::audit::finding::{Code, Finding, Weight};
+use crate::audit::judge::Past as _;
 use crate::exit::Failure;
 use crate::output::{Style, Table, safe, write};
 
@@ -27,7 +33,7 @@ pub fn run(audit: &Audit<'_>, form: AnswerForm, strict: bool, color: bool) -> Re
             json!(weight),
             json!(finding.code.name()),
             json!(finding.cluster),
-            json!(finding.detail),
+            json!(detail(audit, finding)),
             json!(finding.code.meaning().trim()),
         ]);
     }
@@ -53,6 +59,31 @@ pub fn run(audit: &Audit<'_>, form: AnswerForm, strict: bool, color: bool) -> Re
     Ok(())
 }
 
+/// What is said of a finding; of a second renderer's no also what was sealed, if its content is at hand: so that both digests
+/// stand side by side.
+fn detail(audit: &Audit<'_>, finding: &Finding) -> String {
+    let said = finding.detail.clone();
+    if finding.code != Code::ReproductionDisagrees {
+        return said;
+    }
+    match sealed(audit, finding) {
+        Some(sealed) => format!("{said}; sealed was {sealed}"),
+        None => said,
+    }
+}
+
+/// Render digest of the state that a reproduction is about.
+fn sealed(audit: &Audit<'_>, finding: &Finding) -> Option<Digest> {
+    let bytes = audit.log.lying(finding.index?).ok()?;
+    let Ok(Statement::Reproduction(said)) = Read::new(finding.index?, &bytes).said else {
+        return None;
+    };
+    let state = audit.index.desired(&said.cluster, said.generation)?;
+    let lines = content::manifest(&audit.log, &state.manifest).ok()??;
+    let lines: Vec<Line> = lines.into_values().collect();
+    Some(render_digest(&lines))
+}
+
 fn table(audit: &Audit<'_>, sentence: &str, color: bool) -> String {
     let findings = &audit.outcome.findings;
     let mut text = String::new();
@@ -74,7 +105,7 @@ fn table(audit: &Audit<'_>, sentence: &str, color: bool) -> String {
                 (index, Style::Plain),
                 (finding.code.name().to_owned(), style),
                 (finding.cluster.clone(), Style::Plain),
-                (finding.detail.clone(), Style::Plain),
+                (detail(audit, finding), Style::Plain),
             ]);
         }
         text.push_str(&table.text(color));

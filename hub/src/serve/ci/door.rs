@@ -118,19 +118,20 @@ async fn bearer(
 ) -> Result<String, Refusal> {
     let text = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
     let token = text.and_then(|text| text.strip_prefix("Bearer "));
-    let token = token.ok_or_else(|| Refusal::forbidden("TOKEN_MISSING", "needs a bearer token"))?;
+    let token =
+        token.ok_or_else(|| Refusal::forbidden("CI_TOKEN_MISSING", "needs a bearer token"))?;
     if token::is_ours(token) {
         let now = state.now().as_second();
         let claims = token::read(token, root, now).map_err(|error| {
             let code = match error {
-                NoToken::Unknown => "TOKEN_UNKNOWN",
-                NoToken::Expired => "TOKEN_EXPIRED",
+                NoToken::Unknown => "CI_TOKEN_UNKNOWN",
+                NoToken::Expired => "CI_TOKEN_EXPIRED",
             };
             Refusal::forbidden(code, error.to_string())
         })?;
         if claims.workspace != word.workspace || claims.environment != word.environment {
             return Err(Refusal::forbidden(
-                "TOKEN_SCOPE",
+                "CI_TOKEN_SCOPE",
                 "the token is of another workspace or environment",
             ));
         }
@@ -144,7 +145,7 @@ async fn bearer(
     checked.map_err(|error| match error {
         WorkflowRefused::Fault(fault) => Refusal::fault(&fault),
         WorkflowRefused::Token(_) | WorkflowRefused::NotAllowed | WorkflowRefused::Claim(_) => {
-            Refusal::forbidden("TOKEN_REFUSED", error.to_string())
+            Refusal::forbidden("WORKFLOW_REFUSED", error.to_string())
         }
     })
 }

@@ -128,7 +128,7 @@ pub(crate) fn accept(
 }
 
 /// The one key that signed it, and the trust root's name of it.
-fn signer(
+pub(super) fn signer(
     envelope: &Envelope,
     root: &VerifiedRoot,
     role: Role<'_>,

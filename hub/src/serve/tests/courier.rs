@@ -154,7 +154,8 @@ async fn a_parcel_is_not_made_from_where_this_hub_never_was() {
         .post(url)
         .bearer_auth(hub.token())
         .json(&json!({}));
-    let whole = match asking.send().await.unwrap().bytes().await {
+    let got = async { asking.send().await?.bytes().await };
+    let whole = match got.await {
         Err(_) => false,
         Ok(bytes) => {
             let mut reader = Reader::new(&bytes[..]).unwrap();

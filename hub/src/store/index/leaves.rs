@@ -160,6 +160,27 @@ impl Index {
         Ok(select.exists(params![digest.as_bytes()])?)
     }
 
+    /// Whether this is the section list of a state's manifest.
+    pub fn is_manifest(&self, digest: &Digest) -> Result<bool, IndexFault> {
+        let connection = self.lock();
+        let mut select = connection.prepare_cached("SELECT 1 FROM manifest WHERE digest = ?1")?;
+        Ok(select.exists(params![digest.as_bytes()])?)
+    }
+
+    /// From here on these blobs count as named.
+    pub fn name(&self, digests: &[Digest]) -> Result<(), IndexFault> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        {
+            let sql = "INSERT OR IGNORE INTO named VALUES (?1)";
+            let mut insert = transaction.prepare_cached(sql)?;
+            for digest in digests {
+                insert.execute(params![digest.as_bytes()])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
     /// The version of the newest trust root that has an entry; 0 if none has.
     pub fn trust_version(&self) -> Result<u64, IndexFault> {
         let sql = "SELECT max(version) FROM trust";
