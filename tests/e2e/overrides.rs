@@ -5,14 +5,22 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use countersign_ledger::dsse;
+use countersign_ledger::key::FileKey;
+use countersign_ledger::statement::Override;
+use countersign_ledger::statement::override_::OverrideKind;
+use countersign_ledger::time::Time;
+use countersign_proto::agent::v1::{Head, LogEntry};
 use countersign_tests::cli::{Cli, Output};
 use countersign_tests::cluster::{Cluster, Options};
 use countersign_tests::git::GitRepo;
+use countersign_tests::rogue::Rogue;
 use countersign_tests::until;
-use countersign_tests::world::World;
+use countersign_tests::world::{FLEET, World};
 
-use crate::attacks::heals;
+use crate::attacks::{self, blobs, heals};
 use crate::fixture::{CLUSTER, ONE, Stand, config_map};
+use crate::log_attacks::the_seen_log;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -154,4 +162,79 @@ async fn whoever_is_no_overrider_pauses_nothing() {
     assert!(output.stderr.contains("overriders"), "{output:?}");
     push(&stand, "2");
     live(&stand, "2").await;
+}
+
+/// A pause in ada's name, signed with a key.
+fn pause_by(key: &FileKey, change: impl FnOnce(&mut Override)) -> Vec<u8> {
+    let ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap();
+    let mut says = Override {
+        fleet: FLEET.into(),
+        kind: OverrideKind::Pause,
+        cluster: Some(ONE.into()),
+        app: None,
+        what: String::new(),
+        reason: "forged".into(),
+        by: "ada".into(),
+        issued: Time::from_ms(ms).unwrap(),
+        until: Time::from_ms(ms + 3_600_000).unwrap(),
+    };
+    change(&mut says);
+    let payload = says.payload().unwrap();
+    let envelope = dsse::sign(dsse::PAYLOAD_TYPE, &payload, &[key]).unwrap();
+    envelope.bytes().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_with_the_logs_key_pauses_nothing() {
+    let (mut stand, key) = stand().await;
+    let ada = FileKey::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
+    let stranger = FileKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let mut log = the_seen_log(&stand).await;
+    stand.world.hub.process.kill().unwrap();
+    let keys = stand.world.trust.hub_keys();
+    let genuine = blobs(&stand.world.hub.data());
+    let before = stand.uid("default", "a").await;
+
+    // What stands in the log is there for good: each attack goes on from the one before.
+    let attacks = [
+        (
+            "nobody's",
+            pause_by(&stranger, |_| ()),
+            true,
+            "OVERRIDE_INVALID",
+        ),
+        (
+            "not in the log",
+            pause_by(&ada, |_| ()),
+            false,
+            "LOG_PROOF_MISSING",
+        ),
+        (
+            "another cluster's",
+            pause_by(&ada, |says| says.cluster = Some("two".into())),
+            true,
+            "OVERRIDE_INVALID",
+        ),
+    ];
+    for (n, (name, envelope, logged, refused)) in attacks.into_iter().enumerate() {
+        if logged {
+            log.append(&envelope);
+        }
+        let head = Head {
+            overrides: vec![LogEntry {
+                envelope: envelope.into(),
+                proof: None,
+            }],
+            ..Head::default()
+        };
+        let (address, mine) = (stand.world.hub.agents(), Some(log.clone()));
+        let rogue = Rogue::start(address, &keys, head, genuine.clone(), mine)
+            .await
+            .unwrap();
+        attacks::refused(&stand, &rogue, name, &[refused]).await;
+        rogue.leave().await;
+        heals(&stand, &format!("h{n}")).await;
+    }
+    assert!(!stand.agent.data().join("overrides.json").exists());
+    assert_eq!(stand.uid("default", "a").await, before);
 }
