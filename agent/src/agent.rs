@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::keys::KeyError;
 use crate::lease::Lease;
 use crate::metrics::Metrics;
+use crate::overrides::Overrides;
 use crate::pull::hub::Hub;
 use crate::pull::{self, Puller};
 use crate::receipt::outbox::Outbox;
@@ -192,6 +193,18 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
     let (last, restored) = restored.unzip();
     let restored = restored.flatten();
     let seen = floor.log.map(|log| log.seen());
+    let record = saved.overrides().map_err(|error| StartError::Data {
+        folder: options.data.display().to_string(),
+        error,
+    })?;
+    let known = Known {
+        windows: windows.clone(),
+        ..Known::new(&options.cluster, roots.clone(), last)
+    };
+    let (overrides, forgotten) = Overrides::restore(record, &known);
+    for refusal in &forgotten {
+        engine.refused_by(refusal);
+    }
     let (newest, desired) = watch::channel(None);
     let (channel, channel_out) = watch::channel(None);
     let (applied, applied_out) = watch::channel(0);
@@ -270,6 +283,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         seen,
         stale_seconds: options.stale_seconds(),
         roots,
+        overrides,
+        held: None,
         checked: checked.unwrap_or_default(),
         kept: None,
         newest,

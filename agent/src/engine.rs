@@ -271,6 +271,15 @@ impl Engine {
         );
     }
 
+    /// Something waits until a person says otherwise: it is shown, and no refusal.
+    pub fn waits_for_people(&self, code: &'static str, message: &str) {
+        tracing::warn!(code, "{message}");
+        let generation = self.world().desired().generation;
+        self.news()
+            .refused(code, message, generation, clock::unix_millis());
+        self.touch();
+    }
+
     /// As [`Self::refused`], by the verifier: what it says can be countersigned as it is.
     pub fn refused_by(&self, refusal: &Refusal) {
         let seen = inbox::of(refusal, clock::unix_millis());

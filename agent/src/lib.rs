@@ -19,6 +19,7 @@ pub mod keys;
 pub mod lease;
 pub mod metrics;
 pub mod news;
+pub mod overrides;
 pub mod plan;
 pub mod pull;
 pub mod receipt;

@@ -6,7 +6,7 @@
 //! again, which changes nothing).
 //!
 //! ```text
-//! state.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  evidence/<digest>.json  keys/  receipts/
+//! state.json  overrides.json  trust/<version>.json  blobs/<2 hex>/<digest>  arrivals.log  inventory.log  evidence/<digest>.json  keys/  receipts/
 //! ```
 
 use std::collections::HashSet;
@@ -18,6 +18,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use serde::{Deserialize, Serialize};
+
+use crate::overrides;
 
 mod arrivals;
 mod journal;
@@ -145,6 +147,29 @@ impl Saved {
             self.replace(&path, bytes)?;
         }
         Ok(path)
+    }
+
+    /// What people with override keys said, as last kept; nothing before the first.
+    ///
+    /// # Errors
+    /// When it is there but can't be read.
+    pub fn overrides(&self) -> io::Result<overrides::Record> {
+        match fs::read(self.dir.join(OVERRIDES)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(overrides::Record::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps what people with override keys said. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn keep_overrides(&self, record: &overrides::Record) -> io::Result<()> {
+        let bytes = serde_json::to_vec(record).map_err(io::Error::other)?;
+        self.replace(&self.dir.join(OVERRIDES), &bytes)
     }
 
     /// Whether [`Self::settle`] is due.
@@ -276,6 +301,7 @@ impl Saved {
 }
 
 const STATE: &str = "state.json";
+const OVERRIDES: &str = "overrides.json";
 
 fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
     let name = digest.to_string();

@@ -16,9 +16,10 @@ use countersign_ledger::refusal::Refusal;
 use countersign_ledger::trust::{Roots, Windows};
 use countersign_ledger::verify::{
     self, Checked, Inclusion, Known, Link, Seen, VerifiedCheckpoint, VerifiedManifest,
-    VerifiedSections, VerifiedState, VerifiedStatement,
+    VerifiedSections, VerifiedState, VerifiedStatement, overrides,
 };
 
+use crate::overrides::Word;
 use crate::plan::Desired;
 
 mod author;
@@ -48,8 +49,19 @@ pub struct Batch {
     pub trust_entries: Vec<Link<Bytes>>,
     /// More follow before the head is reached.
     pub more: bool,
+    /// What people with override keys said.
+    pub overrides: Vec<Link<Bytes>>,
     /// Raw commits and trees behind the newest statement, each framed; only a level that asks for people's word reads them.
     pub git_objects: Vec<Bytes>,
+}
+
+/// What people with override keys said, judged: each on its own, as a word that does not count stops nobody else's.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// What counts.
+    pub words: Vec<Word>,
+    /// Why others do not.
+    pub refused: Vec<Refusal>,
 }
 
 /// A checkpoint as it came.
@@ -71,16 +83,17 @@ pub struct Shown {
 }
 
 /// A chain of envelopes, followed batch by batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Chain {
     known: Known,
     begun: bool,
     git_objects: GitObjects,
+    heard: Heard,
     newest: Option<End>,
 }
 
 /// Where a chain ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct End {
     /// The head's statement.
     pub statement: VerifiedStatement,
@@ -102,6 +115,7 @@ impl Chain {
             known,
             begun: false,
             git_objects: GitObjects::default(),
+            heard: Heard::default(),
             newest: None,
         }
     }
@@ -123,6 +137,7 @@ impl Chain {
             }
         };
         known.windows = windows(&known, &batch.trust_entries, checkpoint.as_ref())?;
+        let heard = heard(&known, &batch.overrides, checkpoint.as_ref());
         let mut git_objects = self.git_objects.clone();
         git_objects.take(&batch.git_objects)?;
         let (links, sources) = (&batch.links, &batch.sources);
@@ -157,20 +172,33 @@ impl Chain {
                         entries: batch.reproductions.clone(),
                         checkpoint: checkpoint.clone(),
                     },
-                    git_objects: Untrusted(std::mem::take(&mut git_objects).objects),
+                    git_objects: Untrusted(git_objects.objects.clone()),
                 });
             }
             self.begun = true;
         }
         self.git_objects = git_objects;
+        self.heard.words.extend(heard.words);
+        self.heard.refused.extend(heard.refused);
         self.known = known;
         Ok(())
+    }
+
+    /// What came of overrides since this was asked last.
+    pub fn heard(&mut self) -> Heard {
+        std::mem::take(&mut self.heard)
     }
 
     /// No statement came yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.begun
+    }
+
+    /// It ends in a head.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.newest.is_some()
     }
 
     /// The newest checkpoint that was verified on the way.
@@ -190,6 +218,25 @@ impl Chain {
     pub fn end(self) -> Option<End> {
         self.newest
     }
+}
+
+/// Judges overrides. Without a checkpoint none can be.
+fn heard(known: &Known, entries: &[Link<Bytes>], checkpoint: Option<&VerifiedCheckpoint>) -> Heard {
+    let mut heard = Heard::default();
+    for link in entries {
+        let judged = match checkpoint {
+            Some(checkpoint) => overrides::judge(known, link, checkpoint, &RingVerifier),
+            None => Err(Refusal::LogProofMissing),
+        };
+        match judged {
+            Ok(verified) => heard.words.push(Word {
+                verified,
+                envelope: link.envelope.clone(),
+            }),
+            Err(refusal) => heard.refused.push(refusal),
+        }
+    }
+    heard
 }
 
 /// What is known of windows with these entries too. The hub says all of them at the beginning of each stream: those up to
@@ -224,7 +271,7 @@ pub fn sections(
 }
 
 /// A verified state as it is kept for the next one, which is read at the price of what it changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Kept {
     manifest: VerifiedManifest,
     desired: Arc<Desired>,

@@ -51,6 +51,10 @@ pub enum Command {
     Sync(command::sync::SyncArgs),
     /// Allow a change that needs a person's word.
     Permit(command::permit::PermitArgs),
+    /// Let nothing new be applied, for a time.
+    Pause(command::overrides::PauseArgs),
+    /// End pauses before their time.
+    Resume(command::overrides::ResumeArgs),
     /// Answer an auditor's questions from the signed log, offline too.
     Audit(command::audit::AuditArgs),
     /// Say in the log what CI changes below the clusters.

@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         Command::Lock(args) => command::lock::run(&args),
         Command::Sync(args) => command::sync::run(&args),
         Command::Permit(args) => command::permit::run(&args, color),
+        Command::Pause(args) => command::overrides::pause(&args),
+        Command::Resume(args) => command::overrides::resume(&args),
         Command::Audit(args) => command::audit::run(&args, color),
         Command::Attest(args) => command::attest::run(&args),
         Command::Ci(args) => command::ci::run(&args),

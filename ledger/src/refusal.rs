@@ -239,6 +239,12 @@ pub enum Refusal {
         /// The second renderer's.
         got: Digest,
     },
+    /// An override that does not count here.
+    #[error("the override {problem}")]
+    OverrideInvalid {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// The cluster's level asks for checks that were not made.
     #[error("the cluster asks for level {level}, and not all of its checks were made")]
     LevelNotMet {
@@ -412,6 +418,7 @@ impl Refusal {
             Self::ReproductionMissing { .. } => "REPRODUCTION_MISSING",
             Self::ReproductionMismatch { .. } => "REPRODUCTION_MISMATCH",
             Self::ReproductionDisagrees { .. } => "REPRODUCTION_DISAGREES",
+            Self::OverrideInvalid { .. } => "OVERRIDE_INVALID",
             Self::LevelNotMet { .. } => "LEVEL_NOT_MET",
             Self::EnvelopeMalformed(_) => "ENVELOPE_MALFORMED",
             Self::PayloadType { .. } => "PAYLOAD_TYPE",

@@ -39,6 +39,7 @@ mod lock;
 mod log_attacks;
 mod malformed;
 mod object_store;
+mod overrides;
 mod receipts;
 mod removal;
 mod renderer;

@@ -21,7 +21,7 @@ use crate::verify::{self, Assembled, Chain, Commits, End, Kept, Untrusted};
 const TIDY_EVERY: u64 = 32;
 
 /// A chain under way, and the blobs that came along.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Batches {
     pub(super) chain: Chain,
     pub(super) attached: HashMap<Digest, Bytes>,
@@ -83,6 +83,12 @@ impl Puller {
         store.need(client, &self.engine, parts).await?;
         // A state that does not arrive whole costs what was kept: the next is read as if none had been before.
         let before = self.kept.take();
+        // One that a pause holds back costs nothing.
+        let old = if self.may_hold() {
+            before.clone()
+        } else {
+            None
+        };
         let assembled = Assembled::new(sections, before, |digest| store.bytes(digest))?;
         // Before the objects' blobs are fetched: what may not be applied need not travel.
         let assembled = assembled.reproduced(&known, &words)?;
@@ -110,6 +116,10 @@ impl Puller {
             store.flush().await?;
         }
         let kept = assembled.complete(|digest| self.checked.get(digest).copied())?;
+        if let Err(paused) = self.check_pauses(old.as_ref(), &kept) {
+            self.kept = old;
+            return Err(paused);
+        }
         self.commit(State {
             trust_version,
             generation,

@@ -9,6 +9,7 @@ mod arrive;
 mod certificate;
 mod floor;
 mod fresh;
+mod hold;
 pub mod hub;
 pub mod roots;
 mod store;
@@ -33,10 +34,12 @@ use tonic::transport::Channel;
 use crate::clock;
 use crate::engine::Engine;
 use crate::keys::{KeyError, Keys};
+use crate::overrides::Overrides;
 use crate::plan::Desired;
 use crate::saved::{self, Saved};
 use crate::verify::Kept;
 use arrive::Batches;
+pub use hold::Held;
 use hub::{Hub, HubFault};
 
 /// Pauses between tries. The longest is short: a hub that comes back, or a partition that ends, is noticed within it.
@@ -66,6 +69,9 @@ pub enum Failure {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// All checks have passed, and a pause holds it back.
+    #[error("{0}")]
+    Paused(Box<Held>),
     /// The certificate is due: start over with a new one.
     #[error("certificate due")]
     CertificateDue,
@@ -106,6 +112,10 @@ pub struct Puller {
     pub seen: Option<Seen>,
     /// Seconds after which a cosigned checkpoint is too old.
     pub stale_seconds: u64,
+    /// What people with override keys said.
+    pub overrides: Overrides,
+    /// The state that a pause holds back, as it was told last.
+    pub held: Option<Held>,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
     /// The last verified state; none before the first, and after one that did not arrive whole.
@@ -140,7 +150,7 @@ pub async fn run(mut puller: Puller, stop: CancellationToken) {
             pause = PAUSE_MIN;
         }
         match &failure {
-            Failure::CertificateDue => pause = PAUSE_MIN,
+            Failure::CertificateDue | Failure::Paused(_) => pause = PAUSE_MIN,
             Failure::Refused(refusal) => {
                 puller.engine.refused_by(refusal);
                 // A root that is not known here is asked for with the next connection; all else comes again as it is.
@@ -198,6 +208,8 @@ impl Puller {
     }
 
     async fn connected(&mut self) -> Result<std::convert::Infallible, Failure> {
+        // A pause may have ended while no hub was there.
+        self.turn().await?;
         let (channel, due) = self.proven_channel().await?;
         let mut client = hub::client(channel.clone());
         self.follow_roots(&mut client).await?;
@@ -233,30 +245,71 @@ impl Puller {
                     self.engine.refused_by(&stale);
                     continue;
                 }
-                head = heads.message() => head.map_err(HubFault::from)?.ok_or(HubFault::Ended)?,
+                () = hold::over(&self.overrides) => None,
+                head = heads.message() => Some(head.map_err(HubFault::from)?.ok_or(HubFault::Ended)?),
             };
-            let head = wire::head(head);
-            batches.take(head.attached);
             let started = Instant::now();
-            let now = u64::try_from(clock::unix()).unwrap_or_default();
-            let (bare, more) = (head.batch.0.links.is_empty(), head.batch.0.more);
-            batches
-                .chain
-                .follow(&head.batch, now)
-                .inspect_err(|refusal| self.keep_evidence(refusal))?;
-            if bare && !more && batches.chain.is_empty() {
+            let (bare, more) = match head {
+                None => {
+                    self.turn().await?;
+                    (true, false)
+                }
+                Some(head) => self.follow(&mut batches, wire::head(head)).await?,
+            };
+            // What a pause holds back is tried again with all that comes.
+            let waits = self.held.is_some() && batches.chain.is_whole();
+            if bare && !more && (batches.chain.is_empty() || waits) {
                 self.saw(batches.chain.known()).await?;
             }
-            if bare || more {
+            if more || (bare && !waits) {
                 continue;
             }
-            let whole = std::mem::replace(&mut batches, Batches::new(self.known()));
-            self.arrive(&mut client, whole).await?;
-            self.engine
-                .metrics
-                .verify_seconds
-                .observe(started.elapsed().as_secs_f64());
-            batches = Batches::new(self.known());
+            if self.try_arrive(&mut client, &mut batches).await? {
+                self.engine
+                    .metrics
+                    .verify_seconds
+                    .observe(started.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    /// Takes one message in; says whether it brought no statement, and whether more follow.
+    async fn follow(
+        &mut self,
+        batches: &mut Batches,
+        head: wire::Head,
+    ) -> Result<(bool, bool), Failure> {
+        batches.take(head.attached);
+        let now = u64::try_from(clock::unix()).unwrap_or_default();
+        let (bare, more) = (head.batch.0.links.is_empty(), head.batch.0.more);
+        batches
+            .chain
+            .follow(&head.batch, now)
+            .inspect_err(|refusal| self.keep_evidence(refusal))?;
+        self.heard(batches.chain.heard()).await?;
+        Ok((bare, more))
+    }
+
+    /// The chain is whole: it arrives, and the next begins; or a pause holds it back, and it waits as it is.
+    async fn try_arrive(
+        &mut self,
+        client: &mut hub::Client,
+        batches: &mut Batches,
+    ) -> Result<bool, Failure> {
+        let waiting = self.may_hold().then(|| batches.clone());
+        let whole = std::mem::replace(batches, Batches::new(self.known()));
+        match (self.arrive(client, whole).await, waiting) {
+            (Ok(()), _) => {
+                self.held = None;
+                *batches = Batches::new(self.known());
+                Ok(true)
+            }
+            (Err(Failure::Paused(held)), Some(waiting)) => {
+                *batches = waiting;
+                self.say_held(*held);
+                Ok(false)
+            }
+            (Err(failure), _) => Err(failure),
         }
     }
 

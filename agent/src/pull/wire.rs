@@ -35,6 +35,7 @@ pub fn head(head: proto::Head) -> Head {
         reproductions: head.reproductions.into_iter().map(entry).collect(),
         git_objects: head.git_objects,
         trust_entries: head.trust_entries.into_iter().map(entry).collect(),
+        overrides: head.overrides.into_iter().map(entry).collect(),
         more: head.more,
     };
     Head {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::statement::receipt::AppCounts;
+use countersign_ledger::time::Time;
 use tokio::sync::Notify;
 
 use super::queue;
@@ -26,6 +27,8 @@ const GROUPS_MAX: usize = 128;
 const SAMPLES_MAX: usize = 32;
 /// Syncs that wait; beyond, the oldest is dropped and counted.
 const SYNCS_MAX: usize = 32;
+/// Beginnings and ends of pauses that wait; beyond, the oldest is left out: the log has the overrides themselves.
+const PAUSES_MAX: usize = 64;
 /// Deleted objects that are named; beyond, they are counted.
 const DELETED_MAX: usize = 2_000;
 /// States whose digests are remembered: a sync may end after the next state came.
@@ -114,6 +117,21 @@ pub struct DeletedSeen {
     pub last: i64,
 }
 
+/// A pause began or is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseSeen {
+    /// The place of the override in the log.
+    pub index: u64,
+    /// It began; otherwise it is over.
+    pub began: bool,
+    /// The app; all of them for none.
+    pub app: Option<String>,
+    /// When it ends by itself.
+    pub until: Time,
+    /// Milliseconds since 1970.
+    pub time: i64,
+}
+
 /// What is taken out at once, in the order in which it is recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Happened {
@@ -121,6 +139,8 @@ pub struct Happened {
     pub refusals: Vec<RefusalSeen>,
     /// Drifts.
     pub drifts: Vec<DriftSeen>,
+    /// Pauses that began or ended.
+    pub pauses: Vec<PauseSeen>,
     /// Deletions.
     pub deleted: Option<DeletedSeen>,
     /// Syncs.
@@ -132,6 +152,7 @@ impl Happened {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.refusals.is_empty()
+            && self.pauses.is_empty()
             && self.drifts.is_empty()
             && self.deleted.is_none()
             && self.syncs.is_empty()
@@ -162,6 +183,7 @@ struct Pending {
     drifts: Vec<DriftSeen>,
     groups: Vec<DriftSeen>,
     deleted: Option<DeletedSeen>,
+    pauses: VecDeque<PauseSeen>,
 }
 
 /// Where what happened is put.
@@ -286,6 +308,15 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// A pause began or is over.
+    pub fn paused(&self, pause: PauseSeen) {
+        let mut pending = self.pending();
+        pending.pauses.push_back(pause);
+        pending.bound_pauses();
+        drop(pending);
+        self.wake.notify_one();
+    }
+
     /// Waits until something came.
     ///
     /// # Cancel safety
@@ -301,6 +332,7 @@ impl Inbox {
         let mut happened = Happened {
             refusals: std::mem::take(&mut pending.refusals),
             drifts: Vec::new(),
+            pauses: std::mem::take(&mut pending.pauses).into(),
             deleted: pending.deleted.take(),
             syncs: std::mem::take(&mut pending.syncs).into(),
         };
@@ -318,6 +350,10 @@ impl Inbox {
         for sync in older.syncs.into_iter().chain(newer) {
             pending.push_sync(sync);
         }
+        for pause in older.pauses.into_iter().rev() {
+            pending.pauses.push_front(pause);
+        }
+        pending.bound_pauses();
         let newer = std::mem::take(&mut pending.refusals);
         for refusal in older.refusals.into_iter().chain(newer) {
             pending.hold(refusal);
@@ -355,6 +391,12 @@ impl Pending {
             .dropped
             .saturating_add(std::mem::take(&mut self.dropped));
         self.syncs.push_back(sync);
+    }
+
+    fn bound_pauses(&mut self) {
+        while self.pauses.len() > PAUSES_MAX {
+            self.pauses.pop_front();
+        }
     }
 
     /// One refusal a code waits.

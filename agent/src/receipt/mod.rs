@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 
 use crate::health::Status;
 use crate::news::DriftRecord;
-use inbox::{DeletedSeen, DriftSeen, RefusalSeen, Standing, SyncSeen};
+use inbox::{DeletedSeen, DriftSeen, PauseSeen, RefusalSeen, Standing, SyncSeen};
 use queue::Place;
 
 /// What every statement says beside what happened.
@@ -190,6 +190,35 @@ impl Facts {
         Ok(Told {
             statement: Statement::Receipt(receipt),
             blobs,
+        })
+    }
+
+    /// A pause began or is over. Why and by whom stands in the override, which is in the log at the place that is named.
+    ///
+    /// # Errors
+    /// When the blob can't be written, which no pause causes.
+    pub fn pause(
+        &self,
+        place: Place,
+        standing: Option<Standing>,
+        pause: &PauseSeen,
+    ) -> Result<Told, JsonError> {
+        let what = json!({
+            "app": pause.app,
+            "override": pause.index,
+            "paused": pause.began,
+            "until": pause.until.to_string(),
+        });
+        let results = Bytes::from(json::canonical(&what)?);
+        let receipt = Receipt {
+            results: Some(Digest::of(&results)),
+            started: time(pause.time),
+            ended: time(pause.time),
+            ..self.receipt(place, ReceiptKind::Pause, standing)
+        };
+        Ok(Told {
+            statement: Statement::Receipt(receipt),
+            blobs: vec![results],
         })
     }
 

@@ -271,6 +271,9 @@ fn tell(
     for refusal in &happened.refusals {
         signing.add(|place| Ok(facts.refusal(place, newest, refusal)?))?;
     }
+    for pause in &happened.pauses {
+        signing.add(|place| Ok(facts.pause(place, newest, pause)?))?;
+    }
     for drift in &happened.drifts {
         signing.add(|place| {
             let standing = standing(Some(drift.generation)).or(newest);

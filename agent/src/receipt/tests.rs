@@ -153,3 +153,30 @@ fn what_a_clock_can_not_say_is_said_as_near_as_it_can() {
     let told = facts().heartbeat(first(), Some(standing()), AppCounts::default(), -1);
     assert!(told.statement.payload().is_ok());
 }
+
+#[test]
+fn a_pause_is_told_by_its_place_in_the_log_and_without_words_of_others() {
+    let mut pause = PauseSeen {
+        index: 9,
+        began: true,
+        app: Some("cart".into()),
+        until: Time::from_ms(7_000).unwrap(),
+        time: 5,
+    };
+    let told = |pause: &PauseSeen| facts().pause(first(), Some(standing()), pause).unwrap();
+    let Statement::Receipt(receipt) = read(&told(&pause)) else {
+        panic!("a receipt")
+    };
+    assert_eq!(receipt.kind, ReceiptKind::Pause);
+    assert_eq!(receipt.generation, 3);
+    let blobs = told(&pause).blobs;
+    assert_eq!(receipt.results, Some(Digest::of(&blobs[0])));
+    let text = r#"{"app":"cart","override":9,"paused":true,"until":"1970-01-01T00:00:07.000Z"}"#;
+    assert_eq!(blobs, [text]);
+    (pause.began, pause.app) = (false, None);
+    let Statement::Receipt(before_any_state) = read(&facts().pause(first(), None, &pause).unwrap())
+    else {
+        panic!("a receipt")
+    };
+    assert_eq!(before_any_state.generation, 0);
+}

@@ -12,6 +12,7 @@ pub mod import;
 pub mod lint;
 pub mod lock;
 pub mod log;
+pub mod overrides;
 pub mod permit;
 pub mod render;
 pub mod reproduce;

@@ -121,6 +121,8 @@ impl Agents for Service {
             let taken = Taken::at(level.map_or("", |member| member.level.as_str()));
             let proven = follower.proven(log.clone(), taken).await;
             follower = proven.map_err(|error| unread(&self.state, &error))?;
+            let came = self.state.watch_outside();
+            follower = follower.overridden(log.clone(), came, self.state.clock.clone());
             if level.is_some_and(|member| member.level == "reproduced") {
                 follower = follower.reproduced(log.clone());
             }

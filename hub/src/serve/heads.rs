@@ -4,6 +4,7 @@
 //! the head, the envelopes in between, is read back from what was sealed, in batches.
 
 mod authors;
+mod overrides;
 mod proof;
 mod restore;
 mod second;
@@ -27,8 +28,10 @@ pub use proof::Taken;
 pub use restore::restore;
 
 use self::authors::Authors;
+use self::overrides::Overrides;
 use self::proof::Proving;
 use self::second::{Second, Settled};
+use super::clock::Clock;
 use super::limits::{ATTACHED_BLOB_BYTES_MAX, ATTACHED_BYTES_MAX, HEADS_READABLE};
 
 /// What was sealed, read back: implemented over index and object store.
@@ -303,6 +306,7 @@ pub struct Follower {
     proving: Option<Proving>,
     second: Option<Second>,
     authors: Option<Authors>,
+    overrides: Option<Overrides>,
     /// Messages that belong together, of which the first are handed out already.
     rest: VecDeque<wire::Head>,
 }
@@ -337,6 +341,7 @@ impl Follower {
             proving: None,
             second: None,
             authors: None,
+            overrides: None,
             rest: VecDeque::new(),
         }
     }
@@ -355,6 +360,13 @@ impl Follower {
     #[must_use]
     pub fn authored(mut self, commits: Arc<dyn Commits>, judged: &str) -> Self {
         self.authors = Some(Authors::new(commits, judged));
+        self
+    }
+
+    /// The same, with what people with override keys said; `came` wakes when more of it came in.
+    #[must_use]
+    pub(crate) fn overridden(mut self, log: Log, came: watch::Receiver<u64>, clock: Clock) -> Self {
+        self.overrides = Some(Overrides::new(log, &self.cluster, came, clock));
         self
     }
 
@@ -393,8 +405,9 @@ impl Follower {
                 }
                 self.check_past(head.as_deref()).await?;
             }
+            let (news, beyond) = self.look().await?;
             let message = match (step, head) {
-                (Next::Wait, _) if refresh || !self.greeted => Some(wire::Head::default()),
+                (Next::Wait, _) if refresh || news || !self.greeted => Some(wire::Head::default()),
                 (Next::Wait, _) | (Next::Head | Next::Catch, None) => None,
                 (Next::Head, Some(head)) => Some(self.reach(vec![head.envelope.clone()], &head)),
                 (Next::Catch, Some(head)) => Some(self.catch_up(&head).await?),
@@ -405,7 +418,7 @@ impl Follower {
                     Some((message, words)) => (Some(message), words, false),
                     // It waits for a word, and hears of newer checkpoints meanwhile.
                     None => {
-                        let bare = (refresh || !self.greeted).then(wire::Head::default);
+                        let bare = (refresh || news || !self.greeted).then(wire::Head::default);
                         (bare, Vec::new(), true)
                     }
                 },
@@ -419,13 +432,14 @@ impl Follower {
                             if let Some(proving) = &self.proving {
                                 message.reproductions = proving.shown(words)?;
                             }
+                            self.override_by(&mut message)?;
                             return Ok(self.hand_out(message, commits));
                         }
                         None => true,
                     }
                 }
             };
-            refresh = self.wait(uncovered, unspoken).await?;
+            refresh = self.wait(uncovered, unspoken || beyond).await?;
         }
     }
 
@@ -446,6 +460,28 @@ impl Follower {
             let_read(&self.readable, &head);
         }
         Ok(settled)
+    }
+
+    /// Looks for overrides: whether some can be sent, and whether some wait for a larger checkpoint.
+    async fn look(&mut self) -> Result<(bool, bool), SealedFault> {
+        let (Some(overrides), Some(proving)) = (&mut self.overrides, &mut self.proving) else {
+            return Ok((false, false));
+        };
+        overrides.look().await?;
+        // A checkpoint below the agent's own can't be sent.
+        let size = proving.size();
+        let size = if size < proving.sent_size() { 0 } else { size };
+        Ok((overrides.are_covered(size), overrides.are_beyond(size)))
+    }
+
+    /// Adds the overrides that the message's checkpoint covers.
+    fn override_by(&mut self, message: &mut wire::Head) -> Result<(), SealedFault> {
+        if let (Some(overrides), Some(proving)) = (&mut self.overrides, &self.proving)
+            && !message.checkpoint.is_empty()
+        {
+            message.overrides = proving.shown(overrides.take(proving.sent_size()))?;
+        }
+        Ok(())
     }
 
     async fn commits(&self, message: &wire::Head) -> Result<Option<(String, Arc<[Bytes]>)>, Ended> {
@@ -478,17 +514,25 @@ impl Follower {
         }
     }
 
-    /// Waits for a newer head or, if one waits for it or for an entry under it, another checkpoint; says whether it is time for a message that
-    /// brings a checkpoint alone.
-    async fn wait(&mut self, uncovered: bool, unspoken: bool) -> Result<bool, Ended> {
+    /// Waits for a newer head, an override or, if one of them or an entry waits for it (`entries`), another checkpoint; says
+    /// whether it is time for a message that brings a checkpoint alone.
+    async fn wait(&mut self, uncovered: bool, entries: bool) -> Result<bool, Ended> {
         let Some(proving) = &mut self.proving else {
             self.newest.changed().await.map_err(|_| Ended::Stopped)?;
             return Ok(false);
         };
-        // Both may be dropped.
+        let overrides = &mut self.overrides;
+        let came = async {
+            match overrides {
+                Some(overrides) => overrides.came().await,
+                None => std::future::pending().await,
+            }
+        };
+        // All may be dropped.
         tokio::select! { biased;
             changed = self.newest.changed() => changed.map(|()| false).map_err(|_| Ended::Stopped),
-            refresh = due(proving, uncovered, unspoken) => Ok(refresh),
+            () = came => Ok(false),
+            refresh = due(proving, uncovered, entries) => Ok(refresh),
         }
     }
 
@@ -542,8 +586,8 @@ impl Follower {
 }
 
 /// Says whether it is time for a message that brings a checkpoint alone.
-async fn due(proving: &mut Proving, uncovered: bool, unspoken: bool) -> bool {
-    if unspoken {
+async fn due(proving: &mut Proving, uncovered: bool, entries: bool) -> bool {
+    if entries && !uncovered {
         return proving.stirred().await;
     }
     proving.due(uncovered).await;

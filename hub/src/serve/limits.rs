@@ -139,3 +139,5 @@ pub const JUDGEMENTS_KEPT_MAX: usize = 4;
 pub const JUDGEMENTS_KEPT_BYTES_MAX: usize = 32 << 20;
 /// A judgement that found a fault is made anew after this time: a mirror may have been mended, a key may count now.
 pub const REFUSED_JUDGEMENT_KEPT: Duration = Duration::from_secs(30);
+/// Overrides in one `Head`: each is a word of a person that has not ended, and few of those hold at a time.
+pub const OVERRIDES_PER_HEAD_MAX: usize = 256;

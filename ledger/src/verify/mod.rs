@@ -22,6 +22,7 @@ mod checkpoint;
 mod identity;
 mod inclusion;
 mod manifest;
+pub mod overrides;
 mod renderer;
 mod root;
 mod signatures;

@@ -13,6 +13,7 @@ use super::*;
 
 mod blobs;
 mod log;
+mod overrides;
 mod words;
 
 use blobs::manifest;

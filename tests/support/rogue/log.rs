@@ -241,13 +241,14 @@ impl StolenLog {
             consistency: consistency.map(|hashes| wire(&hashes)).unwrap_or_default(),
             proofs: proofs.collect::<anyhow::Result<_>>()?,
             sources,
-            reproductions: self.words(&head)?,
+            reproductions: self.words(&head.reproductions)?,
+            overrides: self.words(&head.overrides)?,
             ..head
         })
     }
 
-    /// What second renderers are made to say, each with its proof if the log has it.
-    fn words(&self, head: &Head) -> anyhow::Result<Vec<LogEntry>> {
+    /// What others are made to say, each with its proof if the log has it.
+    fn words(&self, said: &[LogEntry]) -> anyhow::Result<Vec<LogEntry>> {
         let word = |word: &LogEntry| {
             let leaf = leaf_hash(&word.envelope);
             let index = self.leaves.iter().position(|other| *other == leaf);
@@ -256,7 +257,7 @@ impl StolenLog {
                 proof: index.map(|index| self.proof(index)).transpose()?,
             })
         };
-        head.reproductions.iter().map(word).collect()
+        said.iter().map(word).collect()
     }
 
     fn proof(&self, index: usize) -> anyhow::Result<LogProof> {

@@ -148,3 +148,27 @@ proptest! {
         prop_assert_eq!(gone.objects.len() as u64 + gone.more, deleted);
     }
 }
+
+#[test]
+fn pauses_come_out_in_their_order_also_after_they_were_put_back() {
+    let inbox = Inbox::default();
+    let pause = |index| PauseSeen {
+        index,
+        began: true,
+        app: None,
+        until: Time::default(),
+        time: 0,
+    };
+    inbox.paused(pause(1));
+    inbox.paused(pause(2));
+    let taken = inbox.take(true);
+    assert!(!taken.is_empty());
+    inbox.paused(pause(3));
+    inbox.put_back(taken);
+    let places: Vec<u64> = inbox.take(true).pauses.iter().map(|p| p.index).collect();
+    assert_eq!(places, [1, 2, 3]);
+    for index in 0..=PAUSES_MAX as u64 {
+        inbox.paused(pause(index));
+    }
+    assert_eq!(inbox.take(true).pauses.len(), PAUSES_MAX);
+}

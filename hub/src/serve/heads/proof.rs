@@ -142,6 +142,11 @@ impl Proving {
         newest.as_ref().map_or(0, |signed| signed.size)
     }
 
+    /// Entries under the checkpoint that was sent last.
+    pub(super) fn sent_size(&self) -> u64 {
+        self.tree_size
+    }
+
     /// Entries with their proofs under the checkpoint that was sent last.
     pub(super) fn shown(
         &self,
