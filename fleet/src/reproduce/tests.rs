@@ -20,7 +20,7 @@ fn fleet(apps: &[&str]) -> Fleet {
         let document = format!(
             "apiVersion: countersign.dev/v1alpha1\nkind: App\nmetadata: {{name: {app}}}\nspec:\n  source:\n    path: manifests/{app}\n"
         );
-        files.push((format!("apps/{app}.yaml"), document));
+        files.push((format!("clusters/{app}.yaml"), document));
         files.push((
             format!("manifests/{app}/a.yaml"),
             "kind: ConfigMap".to_owned(),
