@@ -231,6 +231,8 @@ async fn a_hub_with_the_logs_key_pauses_nothing() {
         let rogue = Rogue::start(address, &keys, head, genuine.clone(), mine)
             .await
             .unwrap();
+        // What it heard before made it leave nobody: it would stay with the hub that it has.
+        stand.agent.restart().unwrap();
         attacks::refused(&stand, &rogue, name, &[refused]).await;
         rogue.leave().await;
         heals(&stand, &format!("h{n}")).await;

@@ -7,7 +7,7 @@ use countersign_ledger::key::{FileKey, Sign};
 use countersign_ledger::manifest::{Content, ObjectLine};
 use countersign_ledger::statement::Override;
 use countersign_ledger::trust::{
-    ClusterTrust, Level, NamedKey, RootRole, Roots, TrustRoot, VerifiedRoot,
+    ClusterTrust, Level, NamedKey, RootRole, Roots, SealerKey, TrustRoot, VerifiedRoot,
 };
 
 use super::*;
@@ -31,6 +31,10 @@ fn known(overrider: u8) -> Known {
     };
     let mut document = TrustRoot::new("acme", "2026-11-25T08:00:00Z", role, Digest::of(b"ca"));
     document.overriders = vec![named(overrider, "ada")];
+    let sealer = SealerKey {
+        key: key(9).public(),
+    };
+    document.sealers.insert("prod".into(), vec![sealer]);
     document.clusters = BTreeMap::from([(
         "one".to_owned(),
         ClusterTrust {
