@@ -22,7 +22,6 @@ use tonic::{Code, Status};
 
 use super::{carried, speaking};
 use crate::log::{Log, Signed};
-use crate::serve::blobs;
 use crate::serve::heads::{Ended, Follower, NoCommits, Position, Taken, commit_of, restore};
 use crate::serve::limits::{BLOB_READS_AT_ONCE, COVERED_MAX, PARCEL_RECEIPTS_MAX, PARCEL_WAYS_MAX};
 use crate::serve::refuse::{fault, refuse};
