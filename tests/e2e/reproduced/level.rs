@@ -62,7 +62,7 @@ impl Place {
         let commit = repo.commit_signed("the fleet", &ada()).unwrap();
         let mut world = World::start(repo, &["one=test"]).await.unwrap();
         let log = world.trust.log_vkey(FLEET).unwrap();
-        let witness = Witness::start("witness.example/w1", &[log.clone()])
+        let witness = Witness::start("witness.example/w1", std::slice::from_ref(&log))
             .await
             .unwrap();
         let witnesses = world.trust.path().join("witnesses.txt");

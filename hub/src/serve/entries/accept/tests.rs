@@ -172,8 +172,9 @@ fn blobs_come_with_the_statement_that_names_them_and_no_others() {
         ..offer(&statement, &["ci"])
     };
     accept(&with(&[resources]), &root(), now()).unwrap();
-    let (none, other, twice): (&[&[u8]], &[&[u8]], &[&[u8]]) =
-        (&[], &[b"{}"], &[resources, resources]);
+    let none: &[&[u8]] = &[];
+    let other: &[&[u8]] = &[b"{}"];
+    let twice: &[&[u8]] = &[resources, resources];
     for blobs in [none, other, twice] {
         assert_eq!(refused(&with(blobs)), "BLOB_MISSING");
     }
