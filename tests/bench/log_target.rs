@@ -43,6 +43,10 @@ async fn main() -> anyhow::Result<()> {
     );
     let stand = Stand::open(&args.data, None).await?;
     println!("vkey {}", stand::vkey()?);
+    // A log has its first checkpoint with its first entry, and load generators read one before they write.
+    stand.log.append(vec![Bytes::from_static(b"begin")]).await?;
+    let mut published = stand.log.published();
+    published.wait_for(Option::is_some).await?;
     let listener = tokio::net::TcpListener::bind(args.listen).await?;
     println!("http://{}/", listener.local_addr()?);
     let router = Router::new()

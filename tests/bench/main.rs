@@ -59,6 +59,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    countersign_tests::install_tls();
     let args = Args::parse();
     let chosen: Vec<&str> = NAMES
         .into_iter()

@@ -205,9 +205,21 @@ async fn threat_cve_2023_50726_no_endpoint_takes_manifests_or_unknown_fields() {
         // A cluster's own signed word, and blobs that it names: nothing of it is ever applied anywhere.
         "/countersign.agent.v1.Agents/Receipts",
         "/countersign.agent.v1.Agents/PutBlobs",
+        // A cluster's own key, signed by itself.
+        "/countersign.agent.v1.Agents/Enrol",
         // What outsiders signed, by keys of the trust root: read by those whom it concerns, never applied.
         "/log/entries",
+        "/log/infrastructure",
+        // A trust root, by the threshold's signatures.
+        "/log/trust",
+        // A question that a second renderer's key signs.
+        "/log/salts",
         "/api/v1/clusters/{cluster}/join-token",
+        // Where an agent stands that no network reaches, and the file with its own signed words.
+        "/api/v1/clusters/{cluster}/parcel",
+        "/api/v1/clusters/{cluster}/report",
+        "/api/v1/clusters/{cluster}/revoke",
+        "/api/v1/ci-tokens",
         "/api/v1/sync",
         "/api/v1/permits",
     ]);

@@ -73,8 +73,11 @@ fn outcome(app: &str, result: Result<&[(&str, &str)], AppFailure>) -> AppOutcome
     }
 }
 
+/// An app, its commit, and its objects by name and content.
+type Stood<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 /// Objects of an app as they stand in a state.
-fn state(apps: &[(&str, &str, &[(&str, &str)])]) -> State {
+fn state(apps: &[Stood<'_>]) -> State {
     let mut state = State::default();
     for (app, commit, objects) in apps {
         state.apps.push(AppEntry {
