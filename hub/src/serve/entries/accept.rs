@@ -192,4 +192,4 @@ fn named(statement: &Statement, offer: &Offer) -> Result<Vec<Bytes>, Refusal> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

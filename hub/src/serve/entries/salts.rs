@@ -105,47 +105,11 @@ fn find(log: &Log, asked: &SaltsRequest) -> Result<SaltsAnswer, Refusal> {
 mod tests {
     use countersign_ledger::Digest;
     use countersign_ledger::dsse;
-    use countersign_ledger::key::{FileKey, RingVerifier, Sign};
-    use countersign_ledger::trust::{ClusterTrust, Level, NamedKey, RoleKey, RootRole, TrustRoot};
+    use countersign_ledger::key::Sign;
     use jiff::SignedDuration;
 
+    use super::super::accept::tests::{key, root};
     use super::*;
-
-    fn key(name: &str) -> FileKey {
-        FileKey::from_seed(Digest::of(name.as_bytes()).as_bytes()).unwrap()
-    }
-
-    fn named(name: &str) -> Vec<NamedKey> {
-        vec![NamedKey {
-            key: key(name).public(),
-            name: name.into(),
-        }]
-    }
-
-    fn root() -> VerifiedRoot {
-        let role = RootRole {
-            keys: named("root"),
-            threshold: 1,
-        };
-        let mut root = TrustRoot::new("acme", "2026-11-01T00:00:00Z", role, Digest::of(b"ca"));
-        let sealer = key("sealer").public();
-        root.sealers
-            .insert("prod".into(), vec![RoleKey { key: sealer }]);
-        let trust = ClusterTrust {
-            environment: "prod".into(),
-            level: Level::Signed,
-        };
-        root.clusters.insert("eks".into(), trust);
-        root.overriders = named("olga");
-        root.reproducers = named("rita");
-        let document = root.sign(&[&key("root")]).unwrap();
-        VerifiedRoot::pinned(
-            document.bytes(),
-            &Digest::of(document.bytes()),
-            &RingVerifier,
-        )
-        .unwrap()
-    }
 
     fn asks(by: &str, change: impl Fn(&mut SaltsRequest)) -> Result<String, &'static str> {
         let mut asked = SaltsRequest {

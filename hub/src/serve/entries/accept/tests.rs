@@ -13,7 +13,8 @@ use super::*;
 const NOW: u64 = 1_795_000_000_000;
 const HOUR: u64 = 3_600_000;
 
-fn key(name: &str) -> FileKey {
+/// The key of that name.
+pub(in crate::serve::entries) fn key(name: &str) -> FileKey {
     FileKey::from_seed(Digest::of(name.as_bytes()).as_bytes()).unwrap()
 }
 
@@ -24,7 +25,8 @@ fn named(name: &str) -> Vec<NamedKey> {
     }]
 }
 
-fn root() -> VerifiedRoot {
+/// A fleet of one cluster, with a key for each role that enters by the door.
+pub(in crate::serve::entries) fn root() -> VerifiedRoot {
     let role = RootRole {
         keys: named("root"),
         threshold: 1,
