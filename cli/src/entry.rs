@@ -113,6 +113,11 @@ impl Door {
         Ok(self.client.post(self.url(path)?))
     }
 
+    /// The same without a body.
+    pub fn get(&self, path: &str) -> Result<RequestBuilder, Failure> {
+        Ok(self.client.get(self.url(path)?))
+    }
+
     /// Sends, and reads what a success brought.
     pub fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
         send(&self.hub, request)
@@ -120,36 +125,40 @@ impl Door {
 
     /// The entry with this leaf hash is in the log that the trust root names.
     pub fn check(&self, proof: &[u8], leaf: &Digest) -> Result<Entered, Failure> {
-        let refused = |why: &dyn std::fmt::Display| {
-            Failure::Negative(safe(&format!("the hub's proof: {why}")))
-        };
-        let proof = ProofFile::parse(proof).map_err(|e| refused(&e))?;
-        let log = self.root.log().ok_or_else(|| refused(&"no log is known"))?;
-        let opened = proof
-            .checkpoint
-            .open(std::slice::from_ref(log), &RingVerifier)
-            .map_err(|e| refused(&e))?;
-        let checkpoint = countersign_ledger::tlog::checkpoint::Checkpoint::parse_with(
-            opened.text(),
-            countersign_ledger::tlog::checkpoint::Extensions::Ignore,
-        )
-        .map_err(|e| refused(&e))?;
-        if checkpoint.origin != log.name() || opened.by(log).is_none() {
-            return Err(refused(&"is not signed by the log's key"));
-        }
-        merkle::verify_inclusion(
-            proof.index,
-            checkpoint.size,
-            leaf,
-            &proof.hashes,
-            &checkpoint.root,
-        )
-        .map_err(|e| refused(&e))?;
-        Ok(Entered {
-            index: proof.index,
-            proof,
-        })
+        in_log(&self.root, proof, leaf)
     }
+}
+
+/// The entry with this leaf hash is in the log that `root` names.
+pub fn in_log(root: &VerifiedRoot, proof: &[u8], leaf: &Digest) -> Result<Entered, Failure> {
+    let refused =
+        |why: &dyn std::fmt::Display| Failure::Negative(safe(&format!("the hub's proof: {why}")));
+    let proof = ProofFile::parse(proof).map_err(|e| refused(&e))?;
+    let log = root.log().ok_or_else(|| refused(&"no log is known"))?;
+    let opened = proof
+        .checkpoint
+        .open(std::slice::from_ref(log), &RingVerifier)
+        .map_err(|e| refused(&e))?;
+    let checkpoint = countersign_ledger::tlog::checkpoint::Checkpoint::parse_with(
+        opened.text(),
+        countersign_ledger::tlog::checkpoint::Extensions::Ignore,
+    )
+    .map_err(|e| refused(&e))?;
+    if checkpoint.origin != log.name() || opened.by(log).is_none() {
+        return Err(refused(&"is not signed by the log's key"));
+    }
+    merkle::verify_inclusion(
+        proof.index,
+        checkpoint.size,
+        leaf,
+        &proof.hashes,
+        &checkpoint.root,
+    )
+    .map_err(|e| refused(&e))?;
+    Ok(Entered {
+        index: proof.index,
+        proof,
+    })
 }
 
 /// A client that sends nothing but over TLS, and follows nobody.
@@ -210,7 +219,8 @@ pub fn send(hub: &Url, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn trust_root(file: &Path) -> Result<VerifiedRoot, Failure> {
+/// Reads a trust root.
+pub fn trust_root(file: &Path) -> Result<VerifiedRoot, Failure> {
     let bytes = std::fs::read(file).map_err(|error| Failure::file(file, &error))?;
     VerifiedRoot::parse(&bytes, &RingVerifier).map_err(|refusal| {
         let text = format!("{}: {refusal} ({})", file.display(), refusal.code());

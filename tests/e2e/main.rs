@@ -24,6 +24,7 @@ mod attest;
 mod audit_live;
 mod authored;
 mod bench;
+mod break_glass;
 mod charts;
 mod corpus;
 mod drift_table;
@@ -52,5 +53,6 @@ mod test_cluster;
 mod thousand;
 #[path = "../threats/mod.rs"]
 mod threats;
+mod verify_now;
 mod witness;
 mod witnessed;

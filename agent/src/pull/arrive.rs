@@ -120,6 +120,7 @@ impl Puller {
             self.kept = old;
             return Err(paused);
         }
+        self.check_glass(&words)?;
         self.commit(State {
             trust_version,
             generation,
@@ -187,6 +188,7 @@ impl Puller {
             generation: statement.generation(),
             envelope: statement.envelope(),
             manifest: statement.desired().manifest,
+            glass: statement.glass(),
         });
         self.engine
             .metrics

@@ -9,6 +9,7 @@ mod arrive;
 mod certificate;
 mod floor;
 mod fresh;
+mod glass;
 mod hold;
 pub mod hub;
 pub mod roots;
@@ -280,6 +281,9 @@ impl Puller {
         head: wire::Head,
     ) -> Result<(bool, bool), Failure> {
         batches.take(head.attached);
+        if let Some(nonce) = head.question {
+            self.engine.receipts.asked(nonce);
+        }
         let now = u64::try_from(clock::unix()).unwrap_or_default();
         let (bare, more) = (head.batch.0.links.is_empty(), head.batch.0.more);
         batches

@@ -29,6 +29,8 @@ const SAMPLES_MAX: usize = 32;
 const SYNCS_MAX: usize = 32;
 /// Beginnings and ends of pauses that wait; beyond, the oldest is left out: the log has the overrides themselves.
 const PAUSES_MAX: usize = 64;
+/// Questions that wait, and those that are remembered as answered.
+const QUESTIONS_MAX: usize = 8;
 /// Deleted objects that are named; beyond, they are counted.
 const DELETED_MAX: usize = 2_000;
 /// States whose digests are remembered: a sync may end after the next state came.
@@ -47,6 +49,8 @@ pub struct Standing {
     pub envelope: Digest,
     /// Digest of its manifest.
     pub manifest: Digest,
+    /// The place of the override under which it came before witnesses had seen it.
+    pub glass: Option<u64>,
 }
 
 /// A plan was carried out.
@@ -145,6 +149,8 @@ pub struct Happened {
     pub deleted: Option<DeletedSeen>,
     /// Syncs.
     pub syncs: Vec<SyncSeen>,
+    /// Nonces of those who ask for a word now.
+    pub questions: Vec<String>,
 }
 
 impl Happened {
@@ -156,6 +162,7 @@ impl Happened {
             && self.drifts.is_empty()
             && self.deleted.is_none()
             && self.syncs.is_empty()
+            && self.questions.is_empty()
     }
 
     /// Some drifts were folded: there is a storm.
@@ -184,6 +191,8 @@ struct Pending {
     groups: Vec<DriftSeen>,
     deleted: Option<DeletedSeen>,
     pauses: VecDeque<PauseSeen>,
+    questions: VecDeque<String>,
+    answered: VecDeque<String>,
 }
 
 /// Where what happened is put.
@@ -317,6 +326,18 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Somebody asks for a word now, with this nonce. The same question again is the same question.
+    pub fn asked(&self, nonce: String) {
+        let mut pending = self.pending();
+        if pending.questions.contains(&nonce) || pending.answered.contains(&nonce) {
+            return;
+        }
+        pending.questions.push_back(nonce);
+        pending.bound_questions();
+        drop(pending);
+        self.wake.notify_one();
+    }
+
     /// Waits until something came.
     ///
     /// # Cancel safety
@@ -335,7 +356,10 @@ impl Inbox {
             pauses: std::mem::take(&mut pending.pauses).into(),
             deleted: pending.deleted.take(),
             syncs: std::mem::take(&mut pending.syncs).into(),
+            questions: std::mem::take(&mut pending.questions).into(),
         };
+        pending.answered.extend(happened.questions.iter().cloned());
+        pending.bound_questions();
         if drifts {
             happened.drifts = std::mem::take(&mut pending.drifts);
             happened.drifts.append(&mut pending.groups);
@@ -354,6 +378,10 @@ impl Inbox {
             pending.pauses.push_front(pause);
         }
         pending.bound_pauses();
+        for nonce in older.questions.into_iter().rev() {
+            pending.questions.push_front(nonce);
+        }
+        pending.bound_questions();
         let newer = std::mem::take(&mut pending.refusals);
         for refusal in older.refusals.into_iter().chain(newer) {
             pending.hold(refusal);
@@ -391,6 +419,13 @@ impl Pending {
             .dropped
             .saturating_add(std::mem::take(&mut self.dropped));
         self.syncs.push_back(sync);
+    }
+
+    fn bound_questions(&mut self) {
+        for some in [&mut self.questions, &mut self.answered] {
+            let surplus = some.len().saturating_sub(QUESTIONS_MAX);
+            some.drain(..surplus);
+        }
     }
 
     fn bound_pauses(&mut self) {

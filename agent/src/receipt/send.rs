@@ -538,7 +538,7 @@ fn refused(response: &proto::ReceiptsResponse) -> Failure {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let own = bytes.iter().take(32);
     own.map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,11 @@
-//! `countersign pause`, `resume`, `break-glass`: a person's signed word, for a time and with a reason, into the log.
+//! `countersign pause`, `resume`, `break-glass`: a person's signed word, for a time and with a reason, into the log;
+//! `override list`: what became of such words.
+
+mod glass;
+mod list;
+
+pub use glass::{GlassArgs, break_glass};
+pub use list::{OverrideArgs, run as overrides};
 
 use clap::Args;
 use countersign_ledger::digest::Digest;
@@ -102,7 +109,17 @@ fn say(
     app: Option<String>,
     what: String,
 ) -> Result<(), Failure> {
-    let door = Door::open(&args.door)?;
+    say_through(&Door::open(&args.door)?, args, kind, cluster, app, what)
+}
+
+fn say_through(
+    door: &Door,
+    args: &WordArgs,
+    kind: OverrideKind,
+    cluster: Option<String>,
+    app: Option<String>,
+    what: String,
+) -> Result<(), Failure> {
     let signer = key::load(&args.key)?;
     let named = &door.root.document().overriders;
     let by = named.iter().find(|named| named.key == signer.public());
@@ -158,10 +175,13 @@ fn told(says: &Override, index: u64, leaf: &Digest) -> String {
     let what = match says.kind {
         OverrideKind::Pause => format!("{scope} is paused until {}", says.until),
         OverrideKind::Resume => format!("{scope} goes on"),
-        OverrideKind::BreakGlass
-        | OverrideKind::Deletion
-        | OverrideKind::Rewrite
-        | OverrideKind::Policies => format!("{scope}: allowed until {}", says.until),
+        OverrideKind::BreakGlass => {
+            let (what, until) = (&says.what, says.until);
+            format!("{scope} takes state {what} without witnesses, until {until}")
+        }
+        OverrideKind::Deletion | OverrideKind::Rewrite | OverrideKind::Policies => {
+            format!("{scope}: allowed until {}", says.until)
+        }
     };
     let by = &says.by;
     safe(&format!(
@@ -201,5 +221,8 @@ mod tests {
         ));
         (says.cluster, says.app) = (None, None);
         assert!(text(&says).starts_with("fleet acme is paused"));
+        (says.cluster, says.kind) = (Some("one".into()), OverrideKind::BreakGlass);
+        says.what = "ab".into();
+        assert!(text(&says).starts_with("cluster one takes state ab without witnesses, until "));
     }
 }

@@ -13,6 +13,7 @@ use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::key::{PublicKey, RingVerifier};
 use countersign_ledger::receipt::{Chain, Equivocation, Offer, ReceiptRefusal, Speaker};
+use countersign_ledger::statement::Statement;
 use countersign_proto::agent::v1 as wire;
 use countersign_proto::limits::RECEIPTS_PER_REQUEST_MAX;
 use ring::rand::SecureRandom as _;
@@ -54,7 +55,11 @@ pub(crate) async fn receipts(
         tokio::spawn(async move {
             let _turn = cluster.receipts.lock().await;
             enrolled(&state, &peer)?;
-            take(&state, &peer, &log, &envelopes).await
+            let taken = take(&state, &peer, &log, &envelopes).await?;
+            for (nonce, leaf) in &taken.nonces {
+                cluster.questions.answered(nonce, *leaf);
+            }
+            Ok::<_, Status>(taken)
         })
     };
     let taken = taking.await.map_err(|error| fault(&error))??;
@@ -160,6 +165,8 @@ struct Outcome {
     next_seq: u64,
     /// The newest envelope of the chain.
     newest: Option<Bytes>,
+    /// Nonces that new receipts carry, with the leaf hash of each.
+    nonces: Vec<(String, Digest)>,
 }
 
 /// The chain of a receipt key, as the log has it, and what a request adds.
@@ -171,6 +178,7 @@ struct Judging<'a> {
     new: BTreeMap<u64, Bytes>,
     entries: Vec<Entry>,
     leaves: Vec<Digest>,
+    nonces: Vec<(String, Digest)>,
 }
 
 /// Why an envelope is not taken.
@@ -223,6 +231,7 @@ async fn take(
         new: BTreeMap::new(),
         entries: Vec::new(),
         leaves: Vec::new(),
+        nonces: Vec::new(),
     };
     let mut refused = None;
     for bytes in envelopes {
@@ -236,6 +245,7 @@ async fn take(
         mut new,
         entries,
         leaves,
+        nonces,
         ..
     } = judging;
     if !entries.is_empty() {
@@ -261,6 +271,7 @@ async fn take(
         refused: refused.as_ref().map(No::told),
         next_seq: chain.next_seq(),
         newest,
+        nonces,
     })
 }
 
@@ -300,7 +311,7 @@ impl Judging<'_> {
     async fn next(
         &mut self,
         bytes: &Bytes,
-        statement: &countersign_ledger::statement::Statement,
+        statement: &Statement,
     ) -> Result<Result<(), No>, Status> {
         let envelope = match Envelope::parse(bytes, &Limits::entry()) {
             Ok(envelope) => envelope,
@@ -317,6 +328,10 @@ impl Judging<'_> {
             }
         }
         self.leaves.push(envelope.leaf_hash());
+        if let Statement::Receipt(receipt) = statement {
+            self.nonces
+                .push((receipt.nonce.clone(), envelope.leaf_hash()));
+        }
         self.entries.push(Entry {
             bytes: bytes.clone(),
             filed: receipts::filed(&envelope, statement),

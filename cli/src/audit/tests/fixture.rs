@@ -350,6 +350,7 @@ impl Fixture {
             attack: None,
             trust_root: 1,
             dropped: 0,
+            break_glass: None,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use countersign_ledger::digest::Digest;
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::statement::{Override, Statement};
@@ -17,6 +18,19 @@ use crate::serve::clock::Clock;
 use crate::serve::limits::OVERRIDES_PER_HEAD_MAX;
 use crate::store::index::OutsideKind;
 
+/// A word that lets one state through before witnesses have seen it.
+#[derive(Debug, Clone)]
+pub(super) struct Glass {
+    /// Its place in the log.
+    pub(super) index: u64,
+    /// Its exact bytes.
+    pub(super) entry: Bytes,
+    /// The digest of the state's envelope.
+    pub(super) state: Digest,
+    /// When it ends, in milliseconds since 1970.
+    pub(super) until: u64,
+}
+
 /// The overrides that one stream has to bring.
 pub(super) struct Overrides {
     log: Log,
@@ -27,6 +41,7 @@ pub(super) struct Overrides {
     looked: Option<u64>,
     waiting: Vec<(u64, Bytes)>,
     sent: BTreeSet<u64>,
+    glass: Vec<Glass>,
 }
 
 impl Overrides {
@@ -39,6 +54,7 @@ impl Overrides {
             looked: None,
             waiting: Vec::new(),
             sent: BTreeSet::new(),
+            glass: Vec::new(),
         }
     }
 
@@ -53,12 +69,23 @@ impl Overrides {
             let found = self.log.outside(OutsideKind::Override, about).await;
             all.extend(found.map_err(fault)?.into_iter().filter_map(read));
         }
-        let now = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
-        self.waiting = concerning(all, now);
+        self.glass = all.iter().filter_map(glass).collect();
+        self.waiting = concerning(all, self.now());
         self.waiting.retain(|(index, _)| !self.sent.contains(index));
         // Only now: a look that was dropped half-way is made again.
         self.looked = told;
         Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default()
+    }
+
+    /// The words that let a state through now.
+    pub(super) fn glass(&self) -> Vec<Glass> {
+        let now = self.now();
+        let holds = self.glass.iter().filter(|glass| now < glass.until);
+        holds.cloned().collect()
     }
 
     /// Whether some stand among the first `size` entries.
@@ -105,6 +132,19 @@ fn read((index, bytes): (u64, Bytes)) -> Option<(u64, Override, Bytes)> {
         Statement::Override(says) => Some((index, says, bytes)),
         _ => None,
     }
+}
+
+fn glass((index, says, bytes): &(u64, Override, Bytes)) -> Option<Glass> {
+    let state = match says.kind {
+        OverrideKind::BreakGlass => says.what.parse().ok()?,
+        _ => return None,
+    };
+    Some(Glass {
+        index: *index,
+        entry: bytes.clone(),
+        state,
+        until: says.until.ms(),
+    })
 }
 
 /// Those that may matter at `now`, in milliseconds, in the order of the log: what has not ended, and each resume that stands
