@@ -19,6 +19,7 @@ mod author;
 mod blobs;
 mod chain;
 mod checkpoint;
+pub mod deletions;
 mod identity;
 mod inclusion;
 mod manifest;
