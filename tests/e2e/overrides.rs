@@ -25,7 +25,7 @@ use crate::log_attacks::the_seen_log;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A fleet of one cluster whose trust root lists ada, who may override, and her key.
-async fn stand() -> (Stand, PathBuf) {
+pub(crate) async fn stand() -> (Stand, PathBuf) {
     let repo = GitRepo::new().unwrap();
     let mut files = vec![
         (CLUSTER.0.to_owned(), CLUSTER.1.to_owned()),
@@ -54,7 +54,7 @@ async fn stand() -> (Stand, PathBuf) {
 }
 
 /// Runs a command that signs as the holder of `key`.
-async fn say(stand: &Stand, key: &std::path::Path, words: &[&str]) -> Output {
+pub(crate) async fn say(stand: &Stand, key: &std::path::Path, words: &[&str]) -> Output {
     let trust = &stand.world.trust;
     let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
     for (flag, value) in [
@@ -70,7 +70,7 @@ async fn say(stand: &Stand, key: &std::path::Path, words: &[&str]) -> Output {
         .unwrap()
 }
 
-async fn said(stand: &Stand, key: &std::path::Path, words: &[&str]) {
+pub(crate) async fn said(stand: &Stand, key: &std::path::Path, words: &[&str]) {
     let output = say(stand, key, words).await;
     assert_eq!(output.code, Some(0), "{output:?}");
 }
