@@ -225,6 +225,10 @@ impl State {
                 clusters.entry(name.clone()).or_default();
             }
         }
+        // A word that can't stand in a log can't be asked for.
+        let asks = trust.newest.as_ref();
+        let asks = asks.is_some_and(|root| !root.document().overriders.is_empty());
+        self.permits.ask_signatures(asks && self.log.is_some());
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
         self.tell_access();
     }

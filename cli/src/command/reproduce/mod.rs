@@ -2,7 +2,7 @@
 //! again and says, signed and in the log, whether the same came out.
 //!
 //! `feed` follows the log, `clone` has the commits, `second` renders and judges (the judgement itself stands in
-//! `countersign_fleet::reproduce`), `word` signs and hands in, `memory` remembers, `round` puts them together.
+//! `countersign_fleet::reproduce`), `permits` knows what people allowed to delete, `word` signs and hands in, `memory` remembers, `round` puts them together.
 
 mod clone;
 mod door;
@@ -10,6 +10,7 @@ mod feed;
 mod identity;
 mod memory;
 mod numbers;
+mod permits;
 mod round;
 mod salts;
 mod second;
@@ -119,6 +120,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         mouth,
         clusters: args.cluster.clone(),
         counts: round::Counts::default(),
+        last: None,
     };
     if args.once {
         work.round(&feed)?;
