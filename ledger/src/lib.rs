@@ -17,6 +17,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod nonce;
 pub mod receipt;
 pub mod refusal;
 pub mod secret;

@@ -107,7 +107,7 @@ pub struct ReproduceArgs {
 pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     let feed = Feed::open(&args.log, args.ca.as_deref(), &args.trust)?;
     let trust = feed.trust()?;
-    let (kept, memory) = Kept::open(args.data.as_deref(), &Feed::vkey(&trust)?.to_string())?;
+    let (kept, memory) = Kept::open(args.data.as_deref(), &trust.vkey()?.to_string())?;
     let scratch = tempfile::tempdir().map_err(|error| Failure::Fault(error.to_string()))?;
     let folder = args.data.as_deref().unwrap_or(scratch.path());
     let mouth = Mouth::open(args, &trust)?;

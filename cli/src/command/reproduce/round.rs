@@ -15,8 +15,8 @@ use super::memory::{Confirmed, Kept, Memory, Standing};
 use super::permits;
 use super::second::{Case, Second};
 use super::word::Mouth;
-use crate::audit::log::{Log, Trust};
 use crate::exit::Failure;
+use crate::log::{Log, Trust};
 use crate::output::safe;
 
 /// Differences that are printed of one state.

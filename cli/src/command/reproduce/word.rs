@@ -15,10 +15,9 @@ use super::ReproduceArgs;
 use super::door::Door;
 use super::feed::Sealed;
 use super::salts::Salts;
-use crate::audit::log::{self, Trust};
 use crate::exit::Failure;
 use crate::key;
-use crate::log::Known;
+use crate::log::Trust;
 
 /// Signs and hands in.
 pub struct Mouth {
@@ -46,13 +45,7 @@ impl Mouth {
         };
         let door = match &args.hub {
             None => None,
-            Some(url) => {
-                let known = Known {
-                    logs: vec![log::vkey(trust)?],
-                    policy: None,
-                };
-                Some(Door::open(url, args.ca.as_deref(), known)?)
-            }
+            Some(url) => Some(Door::open(url, args.ca.as_deref(), trust.known()?)?),
         };
         if let Some(folder) = &args.out {
             std::fs::create_dir_all(folder).map_err(|e| Failure::file(folder, &e))?;
