@@ -16,7 +16,6 @@ pub mod limits;
 pub mod permits;
 pub mod policies;
 pub mod shelf;
-pub mod sops;
 pub mod sources;
 pub mod stage;
 pub mod status;

@@ -49,6 +49,8 @@ struct Part {
     log: Option<StolenLog>,
     blobs: Mutex<Vec<Blob>>,
     roots: Mutex<Vec<bytes::Bytes>>,
+    /// The newest word of the agent that it admits to have.
+    receipt: Mutex<Option<bytes::Bytes>>,
     reports: Mutex<Vec<ReportRequest>>,
 }
 
@@ -80,6 +82,7 @@ impl Rogue {
             log,
             blobs: Mutex::new(blobs),
             roots: Mutex::default(),
+            receipt: Mutex::default(),
             reports: Mutex::default(),
         });
         let listener = TcpListener::bind(address)
@@ -113,6 +116,16 @@ impl Rogue {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *roots = documents.into_iter().map(bytes::Bytes::from).collect();
+    }
+
+    /// From here on it shows this receipt to an agent that asks for its newest.
+    pub fn show_receipt(&self, envelope: Vec<u8>) {
+        let mut receipt = self
+            .part
+            .receipt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *receipt = Some(envelope.into());
     }
 
     /// Where it listens.
@@ -361,7 +374,13 @@ impl Agents for Service {
         &self,
         _: Request<ReceiptsRequest>,
     ) -> Result<Response<ReceiptsResponse>, Status> {
-        Err(Status::unavailable("not now"))
+        let receipt = self.0.receipt.lock();
+        let receipt = receipt.unwrap_or_else(PoisonError::into_inner).clone();
+        let newest = receipt.ok_or_else(|| Status::unavailable("not now"))?;
+        Ok(Response::new(ReceiptsResponse {
+            newest,
+            ..ReceiptsResponse::default()
+        }))
     }
 
     async fn put_blobs(

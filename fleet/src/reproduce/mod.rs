@@ -89,7 +89,7 @@ impl Judged {
     }
 }
 
-/// Codes of apps that need a key that a second renderer may lack.
+/// Codes of apps that need a key or a salt that a second renderer may lack.
 const KEYLESS: [&str; 2] = ["SECRET_ENCRYPTED", "SECRET_SALT_MISSING"];
 
 /// Judges a state. `secret` gives the content of a Secret, given what was sealed under its identity; it may fail with

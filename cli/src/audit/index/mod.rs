@@ -184,7 +184,7 @@ impl Index {
         .and_then(|connection| {
             connection.busy_timeout(std::time::Duration::from_secs(5))?;
             connection.execute_batch(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;
                  PRAGMA mmap_size=1073741824;",
             )?;
             Ok(connection)

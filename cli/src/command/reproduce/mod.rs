@@ -6,6 +6,7 @@
 
 mod clone;
 mod feed;
+mod identity;
 mod memory;
 mod numbers;
 mod round;
@@ -41,6 +42,8 @@ forged state is found on any level, from a copy of the log, with no network.
 
 An app counts as reproduced if all of it is what the commit renders to, or all of it stands as in the last state that was
 reproduced (it failed, or was held back; that is printed). What is deleted must follow from the two.
+
+Secrets that SOPS encrypted are rendered with --age-identity; without one a state that has any stays open.
 
 {CODES}"))]
 pub struct ReproduceArgs {
@@ -90,6 +93,10 @@ pub struct ReproduceArgs {
     /// Address for /metrics; without it there are none.
     #[arg(long, value_name = "ADDR", conflicts_with = "once")]
     metrics: Option<std::net::SocketAddr>,
+    /// Age identities that decrypt Secrets which stand in Git encrypted by SOPS. Let SOPS encrypt for one of your own beside
+    /// the hub's.
+    #[arg(long, env = "COUNTERSIGN_REPRODUCE_AGE_IDENTITY", value_name = "FILE")]
+    age_identity: Option<PathBuf>,
     #[command(flatten)]
     renderer: RendererArgs,
 }
@@ -102,7 +109,8 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     let scratch = tempfile::tempdir().map_err(|error| Failure::Fault(error.to_string()))?;
     let folder = args.data.as_deref().unwrap_or(scratch.path());
     let mouth = Mouth::open(args, &trust)?;
-    let second = Second::start(&args.renderer, &args.repo, folder)?;
+    let secrets = identity::read(args.age_identity.as_deref())?;
+    let second = Second::start(&args.renderer, secrets, &args.repo, folder)?;
     let mut work = Work {
         kept,
         memory,

@@ -42,8 +42,13 @@ pub struct Case<'a> {
 }
 
 impl Second {
-    /// Starts the renderer.
-    pub fn start(args: &RendererArgs, repo: &str, folder: &Path) -> Result<Self, Failure> {
+    /// Starts the renderer. `secrets` says what becomes of Secrets that stand in Git encrypted by SOPS.
+    pub fn start(
+        args: &RendererArgs,
+        secrets: EncryptedSecrets,
+        repo: &str,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
         let clone = Clone::open(repo, folder)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -51,7 +56,7 @@ impl Second {
             .build()
             .map_err(|error| Failure::Fault(format!("runtime: {error}")))?;
         let mut renderer = runtime.block_on(args.start())?;
-        renderer.secrets = EncryptedSecrets::Refused;
+        renderer.secrets = secrets;
         Ok(Self {
             runtime,
             renderer,
