@@ -5,7 +5,6 @@
 //! `countersign_fleet::reproduce`), `permits` knows what people allowed to delete, `word` signs and hands in, `memory` remembers, `round` puts them together.
 
 mod clone;
-mod door;
 mod feed;
 mod identity;
 mod memory;
@@ -71,7 +70,7 @@ pub struct ReproduceArgs {
         value_name = "URL",
         requires = "key"
     )]
-    hub: Option<String>,
+    hub: Option<reqwest::Url>,
     /// Write signed findings into this folder instead, or besides.
     #[arg(long, value_name = "DIR", requires = "key")]
     out: Option<PathBuf>,
