@@ -25,6 +25,7 @@ pub mod plan;
 pub mod render;
 pub mod reproduce;
 pub mod select;
+pub mod sops;
 pub mod source;
 pub mod template;
 pub mod tree;

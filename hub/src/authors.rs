@@ -34,7 +34,8 @@ pub struct Judgements {
 
 struct Judgement {
     between: (Option<CommitId>, CommitId),
-    objects: Arc<[Bytes]>,
+    /// What an agent judges by, or why it would not look at it.
+    answer: Result<Arc<[Bytes]>, NoCommits>,
     /// Of one that found a fault.
     refused: Option<Instant>,
 }
@@ -80,12 +81,25 @@ impl Judgements {
         .await
         .map_err(|error| NoCommits::Unreadable(error.to_string()))?
         .map_err(|trouble| NoCommits::Unreadable(trouble.to_string()))?;
-        judgement((old, new), proof)
+        Ok(judgement((old, new), proof))
     }
 }
 
-fn judgement(between: (Option<CommitId>, CommitId), proof: Proof) -> Result<Judgement, NoCommits> {
-    let (old, new) = between;
+/// A refusal is kept like any other, or each attempt of each agent would walk the same commits again.
+fn judgement(between: (Option<CommitId>, CommitId), proof: Proof) -> Judgement {
+    let refused = proof.judged.is_err();
+    let answer = answer(between, proof);
+    Judgement {
+        between,
+        refused: (refused || answer.is_err()).then(Instant::now),
+        answer,
+    }
+}
+
+fn answer(
+    (old, new): (Option<CommitId>, CommitId),
+    proof: Proof,
+) -> Result<Arc<[Bytes]>, NoCommits> {
     let span = || match old {
         Some(old) => format!("from commit {old} to {new}"),
         None => format!("up to commit {new}"),
@@ -109,11 +123,7 @@ fn judgement(between: (Option<CommitId>, CommitId), proof: Proof) -> Result<Judg
             ),
         });
     }
-    Ok(Judgement {
-        between,
-        objects: proof.objects.into_iter().map(Bytes::from).collect(),
-        refused: proof.judged.is_err().then(Instant::now),
-    })
+    Ok(proof.objects.into_iter().map(Bytes::from).collect())
 }
 
 /// Keeps the newest ones, as far as their number and size allow.
@@ -121,7 +131,8 @@ fn shrink(kept: &mut VecDeque<Judgement>) {
     kept.truncate(JUDGEMENTS_KEPT_MAX);
     let mut left = JUDGEMENTS_KEPT_BYTES_MAX;
     let mut fits = |found: &Judgement| {
-        let bytes: usize = found.objects.iter().map(Bytes::len).sum();
+        let objects = found.answer.as_deref().unwrap_or_default();
+        let bytes: usize = objects.iter().map(Bytes::len).sum();
         left.checked_sub(bytes).map(|rest| left = rest).is_some()
     };
     let count = kept.iter().map(&mut fits).take_while(|fits| *fits).count();
@@ -144,13 +155,13 @@ impl Commits for Judgements {
             let mut kept = self.kept.lock().await;
             kept.retain(Judgement::counts);
             if let Some(found) = kept.iter().find(|found| found.between == (old, new)) {
-                return Ok(Arc::clone(&found.objects));
+                return found.answer.clone();
             }
             let found = self.judge(old, new).await?;
-            let objects = Arc::clone(&found.objects);
+            let answer = found.answer.clone();
             kept.push_front(found);
             shrink(&mut kept);
-            Ok(objects)
+            answer
         })
     }
 }
@@ -168,7 +179,7 @@ mod tests {
     fn found(objects: usize, bytes: usize) -> Judgement {
         Judgement {
             between: (None, new()),
-            objects: vec![Bytes::from(vec![0; bytes]); objects].into(),
+            answer: Ok(vec![Bytes::from(vec![0; bytes]); objects].into()),
             refused: None,
         }
     }
@@ -183,7 +194,9 @@ mod tests {
             judged: Err(refusal),
             objects: Vec::new(),
         };
-        let Err(NoCommits::Refused { code, problem }) = judgement((None, new()), proof) else {
+        let found = judgement((None, new()), proof);
+        assert!(found.refused.is_some() && found.counts());
+        let Err(NoCommits::Refused { code, problem }) = found.answer else {
             panic!("taken");
         };
         assert_eq!(code, "COMMIT_LIMIT");
@@ -199,7 +212,7 @@ mod tests {
         };
         let refused = judgement((None, new()), proof);
         assert!(matches!(
-            refused,
+            refused.answer,
             Err(NoCommits::Refused {
                 code: "COMMIT_LIMIT",
                 ..
@@ -215,6 +228,33 @@ mod tests {
         let mut kept: VecDeque<_> = (0..3).map(|_| found(2, 10 << 20)).collect();
         shrink(&mut kept);
         assert_eq!(kept.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_agents_would_refuse_is_judged_once_for_all_who_ask() {
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = AuthorRefusal::Limit {
+            what: "commits",
+            limit: 20_000,
+        };
+        let proof = Proof {
+            judged: Err(refusal),
+            objects: Vec::new(),
+        };
+        // There is no mirror: whoever judged anew would meet a fault.
+        let judgements = Judgements {
+            mirror: folder.path().join("none"),
+            people: Ok(Arc::new(People::default())),
+            clock: Clock::system(),
+            kept: Mutex::new(VecDeque::from([judgement((None, new()), proof)])),
+        };
+        for _ in 0..2 {
+            let asked = judgements.between(None, &new().to_string()).await;
+            let Err(NoCommits::Refused { code, .. }) = asked else {
+                panic!("{asked:?}");
+            };
+            assert_eq!(code, "COMMIT_LIMIT");
+        }
     }
 
     #[tokio::test]

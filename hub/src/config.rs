@@ -6,6 +6,8 @@
 
 mod keys;
 pub mod meaning;
+mod mistakes;
+mod places;
 
 use std::path::{Path, PathBuf};
 

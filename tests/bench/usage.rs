@@ -1,6 +1,7 @@
-//! What the kernel says of a process: memory and CPU time, from `/proc`.
+//! What the kernel says of a process: memory and CPU time, from `/proc`; and what a folder takes on disk.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -52,6 +53,14 @@ fn own_cpu(pid: u32) -> anyhow::Result<f64> {
     Ok((user.context("no user time")? + system.context("no system time")?) / TICKS)
 }
 
+/// CPU seconds of the processes that this one started, and that have ended.
+pub(crate) fn ended() -> anyhow::Result<f64> {
+    let text = fs::read_to_string("/proc/self/stat")?;
+    let field = |number: usize| field(&text, number).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = (field(16), field(17));
+    Ok((user.context("no user time")? + system.context("no system time")?) / TICKS)
+}
+
 /// Processes that it started.
 pub(crate) fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
     let mut found = Vec::new();
@@ -68,6 +77,21 @@ pub(crate) fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
         }
     }
     Ok(found)
+}
+
+/// Bytes of all files below a folder.
+pub(crate) fn on_disk(folder: &Path) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let known = entry.metadata()?;
+        sum += if known.is_dir() {
+            on_disk(&entry.path())?
+        } else {
+            known.len()
+        };
+    }
+    Ok(sum)
 }
 
 /// A field of `/proc/<pid>/stat` by its number in proc(5), from the third on: the second, a name, may hold anything.

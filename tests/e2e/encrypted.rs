@@ -11,13 +11,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A file of two Secrets as SOPS wrote it.
 fn case(name: &str) -> String {
-    let folder = workspace::root().join("hub/src/pipeline/sops/cases");
+    let folder = workspace::root().join("fleet/src/sops/cases");
     std::fs::read_to_string(folder.join(name)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_sops_encrypted_for_the_hub_arrives_and_is_nowhere_in_plain_text() {
-    let identity = workspace::root().join("hub/src/pipeline/sops/cases/identity.txt");
+    let identity = workspace::root().join("fleet/src/sops/cases/identity.txt");
     let file = case("both.yaml");
     let build = "namePrefix: pre-\nresources: [both.yaml]\n";
     let stand = Stand::with(
@@ -85,10 +85,7 @@ async fn without_the_key_an_encrypted_secret_fails_its_app_by_name_and_the_other
     .unwrap();
     let world = World::start(repo, &["one=test"]).await.unwrap();
     for (app, words) in [
-        (
-            "hidden",
-            "the hub has no key to read it: start it with --age-identity",
-        ),
+        ("hidden", "there is no key to read it: give --age-identity"),
         ("whole", "is encrypted with age as a whole"),
     ] {
         until(&format!("{app} says why"), LIMIT, async || {

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use countersign_ledger::digest::Digest;
-use countersign_tests::rogue::Rogue;
+use countersign_tests::rogue::{Rogue, StolenLog};
 use countersign_tests::until;
+use countersign_tests::world::FLEET;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::attacks::{self, blobs, envelopes, head};
@@ -44,15 +45,7 @@ async fn an_agent_without_its_volume_is_not_taken_back_to_an_older_day() {
     stand.world.hub.process.kill().unwrap();
     let uid = stand.uid("default", "a").await;
 
-    // All but its keys is gone.
-    for entry in std::fs::read_dir(stand.agent.data()).unwrap() {
-        let path = entry.unwrap().path();
-        match path.file_name().and_then(|name| name.to_str()) {
-            Some("keys") => {}
-            _ if path.is_dir() => std::fs::remove_dir_all(path).unwrap(),
-            _ => std::fs::remove_file(path).unwrap(),
-        }
-    }
+    lose_the_volume(&stand);
     let data = stand.world.hub.data();
     let keys = stand.world.trust.hub_keys();
     let first = envelopes(&data).swap_remove(0);
@@ -86,4 +79,58 @@ async fn an_agent_without_its_volume_is_not_taken_back_to_an_older_day() {
     .await;
     let kept: Value = serde_json::from_slice(&std::fs::read(&base).unwrap()).unwrap();
     assert!(kept["envelope"].as_str().unwrap().parse::<Digest>().is_ok());
+}
+
+/// All but the agent's keys is gone.
+fn lose_the_volume(stand: &Stand) {
+    for entry in std::fs::read_dir(stand.agent.data()).unwrap() {
+        let path = entry.unwrap().path();
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some("keys") => {}
+            _ if path.is_dir() => std::fs::remove_dir_all(path).unwrap(),
+            _ => std::fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_cluster_lost_its_floor_too_the_agents_own_receipt_holds_it() {
+    let mut stand = Stand::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
+    stand
+        .push(&[("clusters/one/a.yaml", &config_map("a", "v", "2"))])
+        .await;
+    let log = the_seen_log(&stand).await;
+    let newest = StolenLog::take(
+        FLEET,
+        &stand.world.hub.data().join("store"),
+        &stand.world.trust.hub_keys(),
+    )
+    .unwrap()
+    .newest_receipt()
+    .expect("the agent's word is in the log");
+    stand.agent.process.kill().unwrap();
+    stand.world.hub.process.kill().unwrap();
+    lose_the_volume(&stand);
+    // A restored etcd: the cluster holds no floor.
+    let leases: Api<Lease> = Api::namespaced(stand.client.clone(), "countersign");
+    let _ = leases
+        .delete("countersign-agent", &DeleteParams::default())
+        .await;
+
+    let data = stand.world.hub.data();
+    let first = envelopes(&data).swap_remove(0);
+    let rogue = Rogue::start(
+        stand.world.hub.agents(),
+        &stand.world.trust.hub_keys(),
+        head(&[first]),
+        blobs(&data),
+        Some(log),
+    )
+    .await
+    .unwrap();
+    rogue.show_receipt(newest);
+    stand.agent.restart().unwrap();
+    attacks::refused(&stand, &rogue, "an older day", &["REPLAYED"]).await;
+    rogue.leave().await;
+    assert_eq!(stand.value("default", "a", "v").await.as_deref(), Some("2"));
 }

@@ -41,6 +41,8 @@ mod log_attacks;
 mod malformed;
 mod object_store;
 mod overrides;
+mod overrides_app;
+mod permits;
 mod receipts;
 mod removal;
 mod renderer;

@@ -25,7 +25,7 @@ use crate::log_attacks::the_seen_log;
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A fleet of one cluster whose trust root lists ada, who may override, and her key.
-async fn stand() -> (Stand, PathBuf) {
+pub(crate) async fn stand() -> (Stand, PathBuf) {
     let repo = GitRepo::new().unwrap();
     let mut files = vec![
         (CLUSTER.0.to_owned(), CLUSTER.1.to_owned()),
@@ -70,7 +70,7 @@ pub(crate) async fn say(world: &World, key: &std::path::Path, words: &[&str]) ->
         .unwrap()
 }
 
-async fn said(stand: &Stand, key: &std::path::Path, words: &[&str]) {
+pub(crate) async fn said(stand: &Stand, key: &std::path::Path, words: &[&str]) {
     let output = say(&stand.world, key, words).await;
     assert_eq!(output.code, Some(0), "{output:?}");
 }

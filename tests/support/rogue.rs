@@ -17,7 +17,7 @@ use countersign_ledger::{
     identity::ObjectId,
     json,
     key::{FileKey, Sign},
-    manifest::{AppEntry, Content, Line, Manifest, ObjectLine},
+    manifest::{AppEntry, Content, Line, Manifest, ObjectLine, TombstoneLine},
     statement::{Admission, Desired, Statement},
 };
 use countersign_proto::agent::v1::{
@@ -49,6 +49,8 @@ struct Part {
     log: Option<StolenLog>,
     blobs: Mutex<Vec<Blob>>,
     roots: Mutex<Vec<bytes::Bytes>>,
+    /// The newest word of the agent that it admits to have.
+    receipt: Mutex<Option<bytes::Bytes>>,
     reports: Mutex<Vec<ReportRequest>>,
 }
 
@@ -80,6 +82,7 @@ impl Rogue {
             log,
             blobs: Mutex::new(blobs),
             roots: Mutex::default(),
+            receipt: Mutex::default(),
             reports: Mutex::default(),
         });
         let listener = TcpListener::bind(address)
@@ -113,6 +116,16 @@ impl Rogue {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *roots = documents.into_iter().map(bytes::Bytes::from).collect();
+    }
+
+    /// From here on it shows this receipt to an agent that asks for its newest.
+    pub fn show_receipt(&self, envelope: Vec<u8>) {
+        let mut receipt = self
+            .part
+            .receipt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *receipt = Some(envelope.into());
     }
 
     /// Where it listens.
@@ -187,6 +200,19 @@ pub struct Forgery {
 /// # Errors
 /// If `genuine` is no desired state.
 pub fn forge(genuine: &[u8], object: &serde_json::Value, key: &FileKey) -> anyhow::Result<Forgery> {
+    forge_with(genuine, object, &[], key)
+}
+
+/// [`forge`], with tombstones for these objects of an app.
+///
+/// # Errors
+/// As there.
+pub fn forge_with(
+    genuine: &[u8],
+    object: &serde_json::Value,
+    buried: &[(String, ObjectId)],
+    key: &FileKey,
+) -> anyhow::Result<Forgery> {
     let envelope = dsse::Envelope::parse(genuine, &dsse::Limits::entry())?;
     let Statement::Desired(last) = Statement::parse(envelope.payload())? else {
         anyhow::bail!("not a desired state");
@@ -223,7 +249,15 @@ pub fn forge(genuine: &[u8], object: &serde_json::Value, key: &FileKey) -> anyho
         exclusive: false,
         health_rules: Vec::new(),
     };
-    let manifest = Manifest::build(vec![line], vec![app])?;
+    let tombstones = buried.iter().map(|(app, id)| {
+        Line::Tombstone(TombstoneLine {
+            id: id.clone(),
+            app: app.clone(),
+            commit: last.commit.clone(),
+        })
+    });
+    let lines = std::iter::once(line).chain(tombstones).collect();
+    let manifest = Manifest::build(lines, vec![app])?;
     let statement = Desired {
         manifest: manifest.digest(),
         generation: last.generation + 1,
@@ -361,7 +395,13 @@ impl Agents for Service {
         &self,
         _: Request<ReceiptsRequest>,
     ) -> Result<Response<ReceiptsResponse>, Status> {
-        Err(Status::unavailable("not now"))
+        let receipt = self.0.receipt.lock();
+        let receipt = receipt.unwrap_or_else(PoisonError::into_inner).clone();
+        let newest = receipt.ok_or_else(|| Status::unavailable("not now"))?;
+        Ok(Response::new(ReceiptsResponse {
+            newest,
+            ..ReceiptsResponse::default()
+        }))
     }
 
     async fn put_blobs(

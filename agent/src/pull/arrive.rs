@@ -65,6 +65,7 @@ impl Puller {
         let (statement, authored) = self.authored(&known, statement, git_objects).await?;
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
         self.above_floor(generation)?;
+        self.note_stood();
         let (manifest, trust_version) =
             (statement.desired().manifest, self.roots.newest().version());
         let last = statement.last();
@@ -116,6 +117,7 @@ impl Puller {
             store.flush().await?;
         }
         let kept = assembled.complete(|digest| self.checked.get(digest).copied())?;
+        self.check_deletions(&known, last, &kept)?;
         if let Err(paused) = self.check_pauses(old.as_ref(), &kept) {
             self.kept = old;
             return Err(paused);

@@ -7,6 +7,7 @@
 
 mod arrive;
 mod certificate;
+pub mod deletions;
 mod floor;
 mod fresh;
 mod glass;
@@ -117,6 +118,8 @@ pub struct Puller {
     pub overrides: Overrides,
     /// The state that a pause holds back, as it was told last.
     pub held: Option<Held>,
+    /// What the last state had, where people are asked about deletions.
+    pub stood: Option<deletions::Stood>,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
     /// The last verified state; none before the first, and after one that did not arrive whole.

@@ -71,7 +71,7 @@ pub(super) fn open(fields: &mut Map<String, Json>, how: Encrypted<'_>) -> Result
     let (by, documents) = match how {
         Encrypted::Shown => return Ok(()),
         Encrypted::Refused => {
-            let why = "is encrypted with SOPS, and the hub has no key to read it: start it with --age-identity FILE, or refer to a secret store";
+            let why = "is encrypted with SOPS, and there is no key to read it: give --age-identity FILE, or refer to a secret store";
             return Err(fail("SECRET_ENCRYPTED", SOPS, why));
         }
         Encrypted::Decrypted { by, documents } => (by, documents),

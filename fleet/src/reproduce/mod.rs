@@ -53,7 +53,7 @@ pub struct Input<'a> {
     pub dropped: &'a BTreeSet<ObjectId>,
     /// Apps whose removal deletes, as each commit says that may have been the one before.
     pub removals: &'a [BTreeSet<String>],
-    /// Deletions that the state says a person permitted.
+    /// Deletions that a person permitted.
     pub permits: &'a DeletionPermits,
 }
 
@@ -89,7 +89,7 @@ impl Judged {
     }
 }
 
-/// Codes of apps that need a key that a second renderer may lack.
+/// Codes of apps that need a key or a salt that a second renderer may lack.
 const KEYLESS: [&str; 2] = ["SECRET_ENCRYPTED", "SECRET_SALT_MISSING"];
 
 /// Judges a state. `secret` gives the content of a Secret, given what was sealed under its identity; it may fail with

@@ -4,27 +4,24 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_fleet::sops::SopsKey;
 use countersign_fleet::source::Access;
 use countersign_ledger::digest::Digest;
 use secrecy::SecretString;
 
 use super::keys;
+use super::mistakes::{Mistakes, read};
 use crate::config::{ConfigMistake, Options};
-use crate::pipeline::sops::SopsKey;
 use crate::serve::ci::Workflows;
 use crate::serve::join::Issuers;
-use crate::store::{Bucket, Location};
+use crate::store::Location;
 use crate::track::limits::FetchLimits;
 use crate::track::refname::RefName;
 use crate::track::remote::http::HttpAuth;
-use crate::track::remote::ssh::SshAuth;
 use crate::track::tracker::TrackConfig;
 use crate::track::url::Source;
 use crate::track::webhook::Forge;
 use crate::trust::KeyPlaces;
-
-/// Bytes of a file with a secret.
-const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What `serve` runs with.
 #[derive(Clone)]
@@ -291,212 +288,6 @@ impl Config {
             data,
         })
     }
-}
-
-#[derive(Default)]
-struct Mistakes(Vec<ConfigMistake>);
-
-impl Mistakes {
-    fn add(&mut self, option: &'static str, problem: &str) -> bool {
-        self.0.push(ConfigMistake {
-            option,
-            problem: problem.to_owned(),
-        });
-        false
-    }
-
-    fn required<T>(&mut self, option: &'static str, value: Option<T>) -> Option<T> {
-        if value.is_none() {
-            self.add(option, "is required");
-        }
-        value
-    }
-
-    fn check<T>(
-        &mut self,
-        option: &'static str,
-        result: Result<T, impl std::fmt::Display>,
-    ) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.add(option, &error.to_string());
-                None
-            }
-        }
-    }
-
-    fn range(
-        &mut self,
-        option: &'static str,
-        value: Option<u64>,
-        default: u64,
-        min: u64,
-        max: u64,
-    ) -> u64 {
-        let value = value.unwrap_or(default);
-        if !(min..=max).contains(&value) {
-            self.add(option, &format!("must be {min} to {max}, is {value}"));
-            return default;
-        }
-        value
-    }
-
-    fn address(
-        &mut self,
-        option: &'static str,
-        value: Option<String>,
-        default: &str,
-    ) -> SocketAddr {
-        let text = value.unwrap_or_else(|| default.to_owned());
-        let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.check(
-            option,
-            text.parse()
-                .map_err(|_| "must be an address and port, as 127.0.0.1:8443"),
-        )
-        .unwrap_or(fallback)
-    }
-
-    fn secret(
-        &mut self,
-        option: &'static str,
-        path: Option<PathBuf>,
-        here: &Path,
-    ) -> Option<SecretString> {
-        let bytes = zeroize::Zeroizing::new(self.check(option, read(&here.join(path?)))?);
-        let text = std::str::from_utf8(&bytes)
-            .map(str::trim_end)
-            .unwrap_or_default();
-        if text.is_empty() {
-            self.add(option, "names a file that holds no text");
-            return None;
-        }
-        Some(text.to_owned().into())
-    }
-
-    fn credentials(
-        &mut self,
-        path: Option<PathBuf>,
-        here: &Path,
-    ) -> Option<(SecretString, SecretString)> {
-        use secrecy::ExposeSecret as _;
-        let option = "store-credentials-file";
-        let text = self.secret(option, path, here)?;
-        match text.expose_secret().split_once('\n') {
-            Some((id, key)) => Some((id.trim().to_owned().into(), key.trim().to_owned().into())),
-            None => {
-                self.add(
-                    option,
-                    "must hold the access key on its first line and the secret key on its second",
-                );
-                None
-            }
-        }
-    }
-
-    fn ssh(
-        &mut self,
-        key: Option<PathBuf>,
-        hosts: Option<PathBuf>,
-        program: Option<PathBuf>,
-        here: &Path,
-    ) -> Option<SshAuth> {
-        let program = program.unwrap_or_else(|| "/usr/bin/ssh".into());
-        if !program.is_absolute() {
-            self.add("ssh-program", "must be an absolute path");
-        }
-        match (key, hosts) {
-            (Some(key), Some(hosts)) => Some(SshAuth {
-                program,
-                key: here.join(key),
-                known_hosts: here.join(hosts),
-            }),
-            (None, None) => None,
-            (Some(_), None) => {
-                self.add(
-                    "known-hosts-file",
-                    "is needed with ssh-key-file: host keys are always checked",
-                );
-                None
-            }
-            (None, Some(_)) => {
-                self.add("ssh-key-file", "is needed with known-hosts-file");
-                None
-            }
-        }
-    }
-
-    fn webhooks(&mut self, files: [Option<PathBuf>; 3], here: &Path) -> Vec<(Forge, SecretString)> {
-        let options = [
-            "webhook-github-secret-file",
-            "webhook-gitlab-secret-file",
-            "webhook-gitea-secret-file",
-        ];
-        let each = Forge::ALL.into_iter().zip(options).zip(files);
-        each.filter_map(|((forge, option), file)| Some((forge, self.secret(option, file, here)?)))
-            .collect()
-    }
-
-    fn trust(&mut self, text: Option<String>, data: &Path, here: &Path) -> TrustFile {
-        let beside = data.join("trust.json");
-        match text {
-            None => TrustFile {
-                path: beside,
-                digest: None,
-            },
-            Some(text) if text.starts_with("sha256:") => TrustFile {
-                path: beside,
-                digest: self.check("trust", text.parse()),
-            },
-            Some(text) => TrustFile {
-                path: here.join(text),
-                digest: None,
-            },
-        }
-    }
-
-    fn store(
-        &mut self,
-        text: Option<String>,
-        data: &Path,
-        here: &Path,
-        endpoint: Option<String>,
-        region: Option<String>,
-        credentials: Option<(SecretString, SecretString)>,
-    ) -> Location {
-        let Some(text) = text else {
-            return Location::Folder(data.join("store"));
-        };
-        match text.split_once("://") {
-            None => Location::Folder(here.join(text)),
-            Some(("file", path)) => Location::Folder(PathBuf::from(path)),
-            Some(("s3", rest)) => {
-                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                let (bucket, prefix) = (bucket.to_owned(), prefix.trim_matches('/').to_owned());
-                let region = Some(region.unwrap_or_else(|| "us-east-1".into()));
-                Location::Bucket(Bucket {
-                    bucket,
-                    prefix,
-                    endpoint,
-                    region,
-                    credentials,
-                })
-            }
-            Some(_) => {
-                self.add("store", "must be a folder, file:///… or s3://bucket/prefix");
-                Location::Folder(data.join("store"))
-            }
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let problem = |error: std::io::Error| format!("{}: {error}", path.display());
-    if std::fs::metadata(path).map_err(problem)?.len() > SECRET_FILE_BYTES_MAX {
-        return Err(format!("{}: is larger than 64 KiB", path.display()));
-    }
-    std::fs::read(path).map_err(problem)
 }
 
 #[cfg(test)]

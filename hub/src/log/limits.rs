@@ -14,7 +14,8 @@ pub const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Entries claimed whose tiles are not written: past it appends wait for the tiles, so that a restart never has more to
 /// write than it can in a few minutes.
 pub const UNTILED_MAX: u64 = 1 << 20;
-/// Between two rounds of tiles while entries keep coming: partial tiles of each round stay, and each is an fsync.
+/// The longest rest between two rounds of tiles while entries keep coming: each writes partial tiles, and syncs them or, in a
+/// bucket, pays for them.
 pub const TILES_EVERY: Duration = Duration::from_millis(250);
 /// Files of tiles and bundles written or read back at once.
 pub const TILE_WRITES_MAX: usize = 16;

@@ -22,6 +22,7 @@ pub mod error;
 pub mod limits;
 pub mod metrics;
 pub(crate) mod outside;
+mod partials;
 mod proofs;
 mod publish;
 pub(crate) mod receipts;
@@ -83,7 +84,7 @@ pub struct Parts {
 /// When the log does what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Between two rounds of tiles while entries keep coming.
+    /// The longest rest between two rounds of tiles while entries keep coming.
     pub tiles_every: Duration,
     /// Pause after a failed round of tiles or of publishing.
     pub retry_after: Duration,

@@ -102,6 +102,35 @@ async fn what_is_appended_is_in_the_log_with_proofs_and_published() {
 }
 
 #[tokio::test]
+async fn partial_tiles_make_way_for_full_ones_and_a_stranger_still_reads_all() {
+    let store = Store::in_memory();
+    let log = log(&store).await;
+    for n in 0..600 {
+        let appended = log.append(vec![entry(n)]).await.unwrap();
+        published_of(&log, appended.checkpoint.size).await;
+    }
+    let published = published_of(&log, 600).await;
+    let mut stop = tokio::time::interval(Duration::from_millis(1));
+    while !store
+        .list("tile/entries/000.p", "")
+        .await
+        .unwrap()
+        .is_empty()
+    {
+        stop.tick().await;
+    }
+    assert!(store.list("tile/0/000.p", "").await.unwrap().is_empty());
+    // Those of the newest full one stay for readers on their way.
+    assert!(store.exists("tile/entries/001.p/7").await.unwrap());
+    assert!(store.exists("tile/entries/002.p/88").await.unwrap());
+    assert_eq!(
+        tiles::root(&store, published.size).await.unwrap(),
+        published.root
+    );
+    check_proofs(&log, &published).await;
+}
+
+#[tokio::test]
 async fn an_entry_that_is_in_the_log_keeps_its_index_and_costs_no_claim() {
     let log = log(&Store::in_memory()).await;
     log.append(vec![entry(0), entry(1)]).await.unwrap();

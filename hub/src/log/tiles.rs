@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_ledger::digest::leaf_hash;
@@ -13,11 +14,13 @@ use countersign_ledger::tlog::tile::{self, BundleId, TILE_HEIGHT, TileId, bundle
 use countersign_ledger::{Digest, bundle};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ReadError;
 use super::limits::TILE_WRITES_MAX;
 use super::metrics::LogMetrics;
+use super::partials::Partials;
 use super::proofs;
 use super::signed::Signed;
 use crate::store::{BlobError, Created, Index, Store, StoreFault, staging_path};
@@ -81,12 +84,21 @@ impl Tiler {
     /// Follows the claims until stopped, or until the store holds something else than the log: then nothing more is
     /// published, and a person must look.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut partials = Partials::default();
         loop {
             let newest = self.claimed.borrow_and_update().clone();
             let old = *self.size.borrow();
+            let began = Instant::now();
             let pause = match newest {
                 Some(newest) if newest.size > old => match self.pass(old, newest).await {
-                    Ok(()) => self.timing.tiles_every,
+                    Ok(()) => {
+                        let pause = pause(began.elapsed(), self.timing.tiles_every);
+                        let new = *self.size.borrow();
+                        if let Err(error) = partials.grown(&self.store, old, new).await {
+                            tracing::warn!(%error, "partial tiles that nobody needs stay");
+                        }
+                        pause
+                    }
                     Err(error) if error.is_fault() => {
                         tracing::warn!(%error, "tiles were not written");
                         self.metrics.tiles_failed.inc();
@@ -119,6 +131,7 @@ impl Tiler {
         }
     }
 
+    /// Writes the tiles of what came in since `old`.
     async fn pass(&self, old: u64, newest: Arc<Signed>) -> Result<(), TilesError> {
         write(&self.store, &self.index, old, newest.size).await?;
         let root = verify(&self.store, old, newest.size).await?;
@@ -135,6 +148,12 @@ impl Tiler {
         self.tiled.send_replace(Some(newest));
         Ok(())
     }
+}
+
+/// How long tiles rest after a round that took `took`: they take a fifth of the time at most, and where a round is quick, as on
+/// a local disk, the next entry hardly waits.
+fn pause(took: Duration, most: Duration) -> Duration {
+    took.saturating_mul(4).min(most)
 }
 
 /// Writes all bundles and tiles that the log has at `new` and did not have at `old`.

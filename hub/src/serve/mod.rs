@@ -32,6 +32,7 @@ mod listener;
 pub mod local;
 mod logfiles;
 pub mod metrics;
+pub mod nonce;
 pub mod openapi;
 mod operators;
 pub mod permits;

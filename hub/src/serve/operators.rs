@@ -389,7 +389,12 @@ async fn list_permits(Shared(state): App) -> Result<Response, Failed> {
         .iter()
         .map(|permit| (**permit).clone())
         .collect();
-    Ok(Json(Permits { permits }).into_response())
+    let signed_only = state.permits().signed_only();
+    Ok(Json(Permits {
+        permits,
+        signed_only,
+    })
+    .into_response())
 }
 
 async fn give_permit(
@@ -406,6 +411,13 @@ async fn give_permit(
         ))
     })?;
     let by = operator(&caller, "only operators give permits")?;
+    if let Some(why) = state.permits().unsigned_refused() {
+        return Err(Failed(problem(
+            StatusCode::FORBIDDEN,
+            permits::UNSIGNED,
+            why,
+        )));
+    }
     let permit = state.permits().give(request, &by, state.now()).await?;
     tracing::info!(
         id = permit.id,

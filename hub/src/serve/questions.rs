@@ -4,16 +4,11 @@
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
+use countersign_ledger::nonce::Nonce;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::limits::{QUESTION_SECONDS_MAX, QUESTIONS_MAX};
-
-/// Bytes of a nonce.
-pub(crate) const NONCE_BYTES: usize = 16;
-
-/// A nonce.
-pub(crate) type Nonce = [u8; NONCE_BYTES];
 
 /// A question to one cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +48,7 @@ impl Questions {
     pub(crate) fn answered(&self, nonce: &str, leaf: Digest) -> bool {
         self.0.send_if_modified(|all| {
             let open = |question: &&mut Question| {
-                question.answer.is_none() && super::registry::hex(&question.nonce) == nonce
+                question.answer.is_none() && question.nonce.to_string() == nonce
             };
             let found = all.iter_mut().find(open);
             let answers = found.is_some();
@@ -69,7 +64,7 @@ impl Questions {
         let all = self.0.borrow();
         let mut same = all
             .iter()
-            .filter(|question| super::registry::hex(&question.nonce) == nonce);
+            .filter(|question| question.nonce.to_string() == nonce);
         same.next().map(|question| question.answer)
     }
 
@@ -91,7 +86,7 @@ impl Question {
 
     /// As it is sent.
     pub(crate) fn bytes(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.nonce)
+        Bytes::copy_from_slice(self.nonce.as_bytes())
     }
 }
 
@@ -103,40 +98,44 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn hex(n: u8) -> String {
-        super::super::registry::hex(&[n; NONCE_BYTES])
+    fn nonce(n: u16) -> Nonce {
+        Nonce::new(0, n, |_| [0; 8])
+    }
+
+    fn hex(n: u16) -> String {
+        nonce(n).to_string()
     }
 
     #[test]
     fn a_question_is_due_until_it_is_answered_or_nobody_waits_any_more() {
         let questions = Questions::default();
-        questions.ask([1; NONCE_BYTES], at(100));
-        questions.ask([2; NONCE_BYTES], at(101));
+        questions.ask(nonce(1), at(100));
+        questions.ask(nonce(2), at(101));
         let due = |second| {
             let all = questions.subscribe();
             let all = all.borrow();
             let due = all.iter().filter(|question| question.is_due(at(second)));
-            due.map(|question| question.nonce[0]).collect::<Vec<_>>()
+            due.map(|question| question.nonce).collect::<Vec<_>>()
         };
-        assert_eq!(due(101), [1, 2]);
+        assert_eq!(due(101), [nonce(1), nonce(2)]);
         assert_eq!(questions.answer(&hex(1)), Some(None));
         assert!(questions.answered(&hex(1), Digest::of(b"receipt")));
         assert!(!questions.answered(&hex(1), Digest::of(b"another")));
         assert!(!questions.answered(&hex(9), Digest::of(b"another")));
-        assert_eq!(due(101), [2]);
+        assert_eq!(due(101), [nonce(2)]);
         assert_eq!(
             questions.answer(&hex(1)),
             Some(Some(Digest::of(b"receipt")))
         );
         assert_eq!(questions.answer(&hex(9)), None);
-        assert_eq!(due(101 + QUESTION_SECONDS_MAX), [0; 0]);
+        assert_eq!(due(101 + QUESTION_SECONDS_MAX), []);
     }
 
     #[test]
     fn of_too_many_questions_the_oldest_are_forgotten() {
         let questions = Questions::default();
         for n in 0..=QUESTIONS_MAX {
-            questions.ask([u8::try_from(n).unwrap(); NONCE_BYTES], at(100));
+            questions.ask(nonce(u16::try_from(n).unwrap()), at(100));
         }
         assert_eq!(questions.answer(&hex(0)), None);
         assert_eq!(questions.answer(&hex(1)), Some(None));

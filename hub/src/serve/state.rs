@@ -28,6 +28,7 @@ use super::heads::{Commits, Head, Newest, Sealed};
 use super::identity::Peer;
 use super::join::Issuers;
 use super::metrics::{Metrics, OutcomeLabels};
+use super::nonce::Nonces;
 use super::permits::Permits;
 use super::publish::RootDoor;
 use super::questions::Questions;
@@ -137,6 +138,7 @@ pub struct State {
     commits: Option<Arc<dyn Commits>>,
     pub(crate) agent_ca: Option<Arc<dyn Signer>>,
     pub(crate) issuers: Issuers,
+    pub(crate) nonces: Nonces,
     pub(crate) records: Records,
     pub(crate) registry: Registry,
     pub(crate) agents_url: String,
@@ -168,6 +170,7 @@ impl State {
     /// Reads registrations and permits, and is ready to be served.
     pub async fn open(setup: Setup) -> Result<Arc<Self>, RecordFault> {
         let records = Records::new(setup.store);
+        let nonces = setup.authority.nonces();
         let state = Self {
             registry: Registry::load(records.clone()).await?,
             permits: Permits::load(&setup.fleet, records.clone()).await?,
@@ -179,6 +182,7 @@ impl State {
             commits: setup.commits,
             agent_ca: setup.agent_ca,
             issuers: setup.issuers,
+            nonces,
             records,
             agents_url: setup.agents_url,
             clock: setup.clock,
@@ -225,6 +229,10 @@ impl State {
                 clusters.entry(name.clone()).or_default();
             }
         }
+        // A word that can't stand in a log can't be asked for.
+        let asks = trust.newest.as_ref();
+        let asks = asks.is_some_and(|root| !root.document().overriders.is_empty());
+        self.permits.ask_signatures(asks && self.log.is_some());
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
         self.tell_access();
     }

@@ -9,13 +9,10 @@ use bytes::Bytes;
 use countersign_fleet::api::{ProvenEntry, VerifyAnswer, VerifyAsked};
 use countersign_ledger::digest::Digest;
 use http::StatusCode;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use std::sync::atomic::Ordering;
 
 use super::entries::{Refusal, proven};
 use super::guard::problem;
-use super::questions::NONCE_BYTES;
-use super::registry::hex;
 use super::state::State;
 use crate::log::Log;
 
@@ -42,15 +39,13 @@ struct Nothing {}
 fn asked(state: &State, name: String) -> Result<VerifyAsked, Refusal> {
     log(state)?;
     let cluster = state.cluster(&name).ok_or_else(|| no_cluster(&name))?;
-    let mut nonce = [0; NONCE_BYTES];
-    let random = SystemRandom::new().fill(&mut nonce);
-    random.map_err(|error| Refusal::fault(&error))?;
     let requested = state.now();
+    let nonce = state.nonces.give(&name, requested);
     cluster.questions.ask(nonce, requested);
     tracing::info!(cluster = name, "a cluster is asked for a word");
     Ok(VerifyAsked {
         cluster: name,
-        nonce: hex(&nonce),
+        nonce: nonce.to_string(),
         requested,
         connected: cluster.streams.load(Ordering::Acquire) > 0,
     })

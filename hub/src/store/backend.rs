@@ -48,6 +48,8 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Written, StoreFault>>;
     /// Writes `bytes` under `path`, in place of what lies there; durable when it answers, and never seen half-written.
     fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreFault>>;
+    /// Removes what lies under `path`; nothing lying there is no fault.
+    fn remove<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), StoreFault>>;
     /// Names directly in `folder` that sort after `after`, sorted.
     fn list<'a>(
         &'a self,
@@ -188,6 +190,15 @@ impl Backend for Objects {
         Box::pin(async move {
             match self.objects.put(&parse(path)?, bytes.into()).await {
                 Ok(_) => Ok(()),
+                Err(error) => Err(fault(path, &error)),
+            }
+        })
+    }
+
+    fn remove<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move {
+            match self.objects.delete(&parse(path)?).await {
+                Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
                 Err(error) => Err(fault(path, &error)),
             }
         })

@@ -116,6 +116,13 @@ impl Backend for FailAt {
         })
     }
 
+    fn remove<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move {
+            self.check(path)?;
+            self.inner.remove(path).await
+        })
+    }
+
     fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), StoreFault>> {
         Box::pin(async move {
             self.check(path)?;

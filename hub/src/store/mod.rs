@@ -127,6 +127,14 @@ impl Store {
         self.backend.put(path, bytes).await
     }
 
+    /// Removes a partial tile or bundle whose full one is there: the only things that are ever removed.
+    ///
+    /// # Cancel safety
+    /// Dropped while it runs, it may or may not be removed.
+    pub(crate) async fn remove_partial(&self, path: &str) -> Result<(), StoreFault> {
+        self.backend.remove(path).await
+    }
+
     /// Writes a blob under its digest, which it returns.
     ///
     /// # Cancel safety

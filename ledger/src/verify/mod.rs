@@ -21,6 +21,7 @@ mod author;
 mod blobs;
 mod chain;
 mod checkpoint;
+pub mod deletions;
 pub mod glass;
 mod identity;
 mod inclusion;

@@ -308,4 +308,4 @@ fn covers(resume: &Override, pause: &Override) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

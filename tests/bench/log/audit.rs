@@ -1,10 +1,12 @@
 //! An auditor's pass over a month of a fleet, and over a million entries: entries a second on one core, memory, and what the
-//! log takes on disk.
+//! log takes on disk. Beside it what the hashes of the log alone take, and what one core can check of signatures at all: an
+//! audit checks one an entry.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use countersign_ledger::key::{FileKey, RingVerifier, Sign as _, Verify as _};
 use countersign_tests::process::Spec;
 use countersign_tests::program;
 
@@ -54,7 +56,7 @@ pub(super) async fn measure(size: &Size, report: &mut Report) -> anyhow::Result<
         hour += 1;
         if hour == MONTH.min(hours / 4) {
             published(&stand, entries).await?;
-            let bytes = on_disk(&folder.path().join("store"))?;
+            let bytes = usage::on_disk(&folder.path().join("store"))?;
             report.add(Measured::single(
                 &format!("log: a month of {} clusters, entries", size.clusters),
                 "entries",
@@ -70,6 +72,20 @@ pub(super) async fn measure(size: &Size, report: &mut Report) -> anyhow::Result<
     }
     published(&stand, entries).await?;
     let whole = pass(folder.path(), &trust, entries).await?;
+    let fsck = fsck(folder.path(), &trust, entries)?;
+    report.add(
+        Measured::single(
+            &format!("log: fsck of {entries} entries, one core"),
+            "entries/s",
+            fsck,
+        )
+        .at_least(50_000.0),
+    );
+    let signatures = Measured::single(
+        "log: a core's signatures of 1 KiB checked by ring, alone",
+        "signatures/s",
+        signatures(size)?,
+    );
     let month = months.pop().context("the log is shorter than its month")?;
     let row = |pass: &Pass, what: &str| format!("log: audit of {} entries, {what}", pass.entries);
     let memory = Measured::single(&row(&month, "memory"), "MiB", month.memory);
@@ -79,8 +95,10 @@ pub(super) async fn measure(size: &Size, report: &mut Report) -> anyhow::Result<
             "entries/s",
             whole.entries as f64 / whole.seconds,
         )
+        .against(&signatures)
         .at_least(50_000.0),
     );
+    report.add(signatures);
     let flat = Measured::single(&row(&whole, "memory"), "MiB", whole.memory).against(&memory);
     report.add(memory);
     report.add(flat.target(1.5, crate::report::Better::Lower));
@@ -145,17 +163,30 @@ async fn pass(folder: &Path, trust: &Path, entries: u64) -> anyhow::Result<Pass>
     })
 }
 
-/// Bytes of all files below a folder.
-fn on_disk(folder: &Path) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let known = entry.metadata()?;
-        sum += if known.is_dir() {
-            on_disk(&entry.path())?
-        } else {
-            known.len()
-        };
+/// Entries a second of CPU time: `countersign log fsck` over the whole log.
+#[allow(clippy::cast_precision_loss, reason = "sizes of a benchmark")]
+fn fsck(folder: &Path, trust: &Path, entries: u64) -> anyhow::Result<f64> {
+    let before = usage::ended()?;
+    let status = std::process::Command::new(program::path("countersign")?)
+        .args(["log", "fsck", "--trust"])
+        .arg(trust)
+        .arg(folder.join("store"))
+        .stdout(std::process::Stdio::null())
+        .status()?;
+    ensure!(status.success(), "fsck said no");
+    Ok(entries as f64 / (usage::ended()? - before).max(0.01))
+}
+
+/// Signatures that one core checks in a second, over messages as long as an entry.
+#[allow(clippy::cast_precision_loss, reason = "sizes of a benchmark")]
+fn signatures(size: &Size) -> anyhow::Result<f64> {
+    let key = FileKey::from_seed(&[7; 32])?;
+    let message = vec![7; 1 << 10];
+    let signature = key.sign(&message)?;
+    let (began, mut done) = (Instant::now(), 0_u64);
+    while began.elapsed() < size.log / 5 {
+        ensure!(RingVerifier.verify(&key.public(), &message, &signature));
+        done += 1;
     }
-    Ok(sum)
+    Ok(done as f64 / began.elapsed().as_secs_f64())
 }

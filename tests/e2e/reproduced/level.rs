@@ -14,6 +14,7 @@ use countersign_tests::{
     cli::Cli,
     cluster::{Cluster, Options},
     git::{GitRepo, SshSigner},
+    hub,
     process::{Process, Spec},
     program,
     rogue::{Cosigner, Forgery, Rogue, StolenLog},
@@ -42,10 +43,10 @@ fn file(name: &str) -> String {
 }
 
 /// A fleet of one cluster at level `reproduced`, and a second renderer that does not run yet.
-struct Place {
-    stand: Stand,
+pub(super) struct Place {
+    pub(super) stand: Stand,
     witness: Witness,
-    second: Spec,
+    pub(super) second: Spec,
     key: PathBuf,
     _folder: TempDir,
 }
@@ -53,14 +54,28 @@ struct Place {
 impl Place {
     /// The first commit has object `a` and `healed` others; it is sealed.
     async fn new(healed: usize) -> (Self, String) {
+        Self::with(healed, &[], |options| options).await
+    }
+
+    /// [`Place::new`] with more files, and a hub as wanted.
+    pub(super) async fn with(
+        healed: usize,
+        files: &[(&str, &str)],
+        options: impl FnOnce(hub::Options) -> hub::Options,
+    ) -> (Self, String) {
         let repo = GitRepo::new().unwrap();
         repo.write(CLUSTER.0, CLUSTER.1).unwrap();
+        for (path, text) in files {
+            repo.write(path, text).unwrap();
+        }
         for name in std::iter::once("a".to_owned()).chain((0..healed).map(|n| format!("h{n}"))) {
             repo.write(&file(&name), config_map(&name, "v", "1"))
                 .unwrap();
         }
         let commit = repo.commit_signed("the fleet", &ada()).unwrap();
-        let mut world = World::start(repo, &["one=test"]).await.unwrap();
+        let mut world = World::start_with(repo, &["one=test"], options)
+            .await
+            .unwrap();
         let log = world.trust.log_vkey(FLEET).unwrap();
         let witness = Witness::start("witness.example/w1", std::slice::from_ref(&log))
             .await
@@ -107,7 +122,7 @@ impl Place {
         (place, commit)
     }
 
-    fn push(&self, value: &str) -> String {
+    pub(super) fn push(&self, value: &str) -> String {
         let world = &self.stand.world;
         world
             .repo
@@ -118,7 +133,7 @@ impl Place {
         commit
     }
 
-    async fn live(&self, commit: &str, value: &str) {
+    pub(super) async fn live(&self, commit: &str, value: &str) {
         self.stand.settled(commit).await;
         let live = self.stand.value("default", "a", "v").await;
         assert_eq!(live.as_deref(), Some(value));
@@ -178,7 +193,7 @@ impl Place {
         .unwrap()
     }
 
-    fn start(&self) -> Process {
+    pub(super) fn start(&self) -> Process {
         self.second.start().unwrap()
     }
 

@@ -101,13 +101,22 @@ impl StolenLog {
     /// How many of its entries are what clusters said.
     #[must_use]
     pub fn receipts(&self) -> usize {
-        let said = |entry: &&Vec<u8>| {
+        self.said().count()
+    }
+
+    /// The newest of what clusters said.
+    #[must_use]
+    pub fn newest_receipt(&self) -> Option<Vec<u8>> {
+        self.said().last().cloned()
+    }
+
+    fn said(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.entries.iter().filter(|entry| {
             dsse::Envelope::parse(entry, &dsse::Limits::entry())
                 .ok()
                 .and_then(|envelope| Statement::parse(envelope.payload()).ok())
                 .is_some_and(|said| matches!(said, Statement::Receipt(_) | Statement::Drift(_)))
-        };
-        self.entries.iter().filter(said).count()
+        })
     }
 
     /// Whether this entry is in it.

@@ -1,6 +1,10 @@
+use countersign_ledger::statement::receipt::AppCounts;
+use countersign_ledger::time::Time;
 use proptest::prelude::*;
 
+use super::pending::{GROUPS_MAX, PAUSES_MAX, SAMPLES_MAX, SINGLE_MAX};
 use super::*;
+use crate::health::Status;
 use crate::receipt::tests::record;
 
 fn refusal(code: &'static str, words: &str) -> RefusalSeen {

@@ -22,7 +22,7 @@ use super::keys::LogKeys;
 pub use ask::{Asked, Between, Held};
 
 /// Raised when a table or the meaning of a column changes.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -184,7 +184,7 @@ impl Index {
         .and_then(|connection| {
             connection.busy_timeout(std::time::Duration::from_secs(5))?;
             connection.execute_batch(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;
                  PRAGMA mmap_size=1073741824;",
             )?;
             Ok(connection)

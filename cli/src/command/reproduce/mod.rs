@@ -2,13 +2,14 @@
 //! again and says, signed and in the log, whether the same came out.
 //!
 //! `feed` follows the log, `clone` has the commits, `second` renders and judges (the judgement itself stands in
-//! `countersign_fleet::reproduce`), `word` signs and hands in, `memory` remembers, `round` puts them together.
+//! `countersign_fleet::reproduce`), `permits` knows what people allowed to delete, `word` signs and hands in, `memory` remembers, `round` puts them together.
 
 mod clone;
-mod door;
 mod feed;
+mod identity;
 mod memory;
 mod numbers;
+mod permits;
 mod round;
 mod salts;
 mod second;
@@ -43,6 +44,8 @@ forged state is found on any level, from a copy of the log, with no network.
 An app counts as reproduced if all of it is what the commit renders to, or all of it stands as in the last state that was
 reproduced (it failed, or was held back; that is printed). What is deleted must follow from the two.
 
+Secrets that SOPS encrypted are rendered with --age-identity; without one a state that has any stays open.
+
 {CODES}"))]
 pub struct ReproduceArgs {
     /// The fleet's repository: a folder that you keep current, or a URL that is fetched with your git into --data.
@@ -67,7 +70,7 @@ pub struct ReproduceArgs {
         value_name = "URL",
         requires = "key"
     )]
-    hub: Option<String>,
+    hub: Option<reqwest::Url>,
     /// Write signed findings into this folder instead, or besides.
     #[arg(long, value_name = "DIR", requires = "key")]
     out: Option<PathBuf>,
@@ -91,6 +94,10 @@ pub struct ReproduceArgs {
     /// Address for /metrics; without it there are none.
     #[arg(long, value_name = "ADDR", conflicts_with = "once")]
     metrics: Option<std::net::SocketAddr>,
+    /// Age identities that decrypt Secrets which stand in Git encrypted by SOPS. Let SOPS encrypt for one of your own beside
+    /// the hub's.
+    #[arg(long, env = "COUNTERSIGN_REPRODUCE_AGE_IDENTITY", value_name = "FILE")]
+    age_identity: Option<PathBuf>,
     #[command(flatten)]
     renderer: RendererArgs,
 }
@@ -99,11 +106,12 @@ pub struct ReproduceArgs {
 pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     let feed = Feed::open(&args.log, args.ca.as_deref(), &args.trust)?;
     let trust = feed.trust()?;
-    let (kept, memory) = Kept::open(args.data.as_deref(), &Feed::vkey(&trust)?.to_string())?;
+    let (kept, memory) = Kept::open(args.data.as_deref(), &trust.vkey()?.to_string())?;
     let scratch = tempfile::tempdir().map_err(|error| Failure::Fault(error.to_string()))?;
     let folder = args.data.as_deref().unwrap_or(scratch.path());
     let mouth = Mouth::open(args, &trust)?;
-    let second = Second::start(&args.renderer, &args.repo, folder)?;
+    let secrets = identity::read(args.age_identity.as_deref())?;
+    let second = Second::start(&args.renderer, secrets, &args.repo, folder)?;
     let mut work = Work {
         kept,
         memory,
@@ -111,6 +119,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         mouth,
         clusters: args.cluster.clone(),
         counts: round::Counts::default(),
+        last: None,
     };
     if args.once {
         work.round(&feed)?;

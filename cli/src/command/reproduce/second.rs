@@ -9,7 +9,7 @@ use countersign_fleet::failure::AppFailure;
 use countersign_fleet::guard::DeletionPermits;
 use countersign_fleet::model::Fleet;
 use countersign_fleet::reproduce::{self, Difference, Input, Judged, State, Verdict};
-use countersign_ledger::statement::{Desired, PermitKind, Source};
+use countersign_ledger::statement::{Desired, Source};
 use tokio::runtime::Runtime;
 
 use super::clone::{Clone, Missing};
@@ -39,11 +39,18 @@ pub struct Case<'a> {
     pub standing: &'a Standing,
     /// Salts of its Secrets.
     pub salts: &'a Salts,
+    /// Deletions that people permitted.
+    pub permits: &'a DeletionPermits,
 }
 
 impl Second {
-    /// Starts the renderer.
-    pub fn start(args: &RendererArgs, repo: &str, folder: &Path) -> Result<Self, Failure> {
+    /// Starts the renderer. `secrets` says what becomes of Secrets that stand in Git encrypted by SOPS.
+    pub fn start(
+        args: &RendererArgs,
+        secrets: EncryptedSecrets,
+        repo: &str,
+        folder: &Path,
+    ) -> Result<Self, Failure> {
         let clone = Clone::open(repo, folder)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -51,7 +58,7 @@ impl Second {
             .build()
             .map_err(|error| Failure::Fault(format!("runtime: {error}")))?;
         let mut renderer = runtime.block_on(args.start())?;
-        renderer.secrets = EncryptedSecrets::Refused;
+        renderer.secrets = secrets;
         Ok(Self {
             runtime,
             renderer,
@@ -97,7 +104,6 @@ impl Second {
         let confirmed = case.standing.confirmed.as_ref();
         let last = confirmed.map(|confirmed| confirmed.commit.as_str());
         let first = [self.removals(last)];
-        let permits = permits(desired);
         let mut input = Input {
             fleet: &local.fleet,
             cluster: &desired.cluster,
@@ -108,7 +114,7 @@ impl Second {
             between: &case.standing.between,
             dropped: &case.standing.dropped,
             removals: &first,
-            permits: &permits,
+            permits: case.permits,
         };
         let secret = |object: &_, there: Option<&_>| case.salts.content(object, there);
         let verdict = reproduce::judge(&input, secret);
@@ -154,14 +160,4 @@ impl Second {
 
 fn open(code: &str, why: String) -> Verdict {
     Verdict::Open(AppFailure::new(code, why).as_fault())
-}
-
-/// Deletions that the state says people permitted.
-fn permits(desired: &Desired) -> DeletionPermits {
-    desired
-        .permits
-        .iter()
-        .filter(|permit| permit.permit == PermitKind::Deletion)
-        .filter_map(|permit| Some((permit.subject.clone(), permit.object.parse().ok()?)))
-        .collect()
 }

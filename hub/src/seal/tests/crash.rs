@@ -222,6 +222,10 @@ impl Backend for Hanging {
         self.inner.put(path, bytes)
     }
 
+    fn remove<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        self.inner.remove(path)
+    }
+
     fn list<'a>(
         &'a self,
         folder: &'a str,

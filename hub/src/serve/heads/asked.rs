@@ -6,7 +6,8 @@ use countersign_proto::agent::v1 as wire;
 use tokio::sync::watch;
 
 use crate::serve::clock::Clock;
-use crate::serve::questions::{Nonce, Question};
+use crate::serve::questions::Question;
+use countersign_ledger::nonce::Nonce;
 
 /// The questions that one stream has to bring.
 pub(super) struct Asked {

@@ -27,7 +27,7 @@ pub trait Commits: Send + Sync + 'static {
 }
 
 /// Why there is nothing to judge by.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum NoCommits {
     /// An agent would not look at them, or not take them.
     #[error("{problem}")]

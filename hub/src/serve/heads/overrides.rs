@@ -9,6 +9,8 @@ use countersign_ledger::digest::Digest;
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::statement::{Override, Statement};
+use countersign_ledger::time::Time;
+use countersign_ledger::verify::deletions;
 use tokio::sync::watch;
 
 use super::SealedFault;
@@ -147,10 +149,11 @@ fn glass((index, says, bytes): &(u64, Override, Bytes)) -> Option<Glass> {
     })
 }
 
-/// Those that may matter at `now`, in milliseconds, in the order of the log: what has not ended, and each resume that stands
-/// after a pause that has not. Pure.
+/// Those that may matter at `now`, in milliseconds, in the order of the log: what has not ended, each resume that stands after
+/// a pause that has not, and permits that a late state may rest on. Pure.
 fn concerning(mut all: Vec<(u64, Override, Bytes)>, now: u64) -> Vec<(u64, Bytes)> {
     all.sort_by_key(|(index, ..)| *index);
+    let time = Time::from_ms(now).unwrap_or_default();
     let mut paused = false;
     let mut found: Vec<(u64, Bytes)> = Vec::new();
     for (index, says, bytes) in all {
@@ -162,7 +165,8 @@ fn concerning(mut all: Vec<(u64, Override, Bytes)>, now: u64) -> Vec<(u64, Bytes
             }
             OverrideKind::Resume => paused,
             OverrideKind::BreakGlass => holds,
-            OverrideKind::Deletion | OverrideKind::Rewrite | OverrideKind::Policies => false,
+            OverrideKind::Deletion => deletions::matters(says.until, time),
+            OverrideKind::Rewrite | OverrideKind::Policies => false,
         };
         if matters {
             found.push((index, bytes));
@@ -175,8 +179,6 @@ fn concerning(mut all: Vec<(u64, Override, Bytes)>, now: u64) -> Vec<(u64, Bytes
 
 #[cfg(test)]
 mod tests {
-    use countersign_ledger::time::Time;
-
     use super::*;
 
     fn words(all: &[(u64, OverrideKind, u64)]) -> Vec<(u64, Override, Bytes)> {
@@ -210,7 +212,11 @@ mod tests {
             [4, 5]
         );
         assert_eq!(places(&[(4, Pause, 50), (5, Resume, 60)]), [0; 0]);
-        assert_eq!(places(&[(4, BreakGlass, 60), (5, Deletion, 60)]), [4]);
+        assert_eq!(places(&[(4, BreakGlass, 60), (5, BreakGlass, 50)]), [4]);
+        assert_eq!(places(&[(4, Deletion, 60), (5, Deletion, 50)]), [4, 5]);
+        let late = 50 + 30 * 86_400_000;
+        let found = concerning(words(&[(4, Deletion, 50), (5, Deletion, 51)]), late);
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

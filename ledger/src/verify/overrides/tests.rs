@@ -2,6 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What somebody said, as if it had been judged.
+pub(in crate::verify) fn at_place(index: u64, says: Override) -> VerifiedOverride {
+    VerifiedOverride {
+        index,
+        payload: Digest::of(&index.to_be_bytes()),
+        says,
+    }
+}
+
 fn at(ms: u64) -> Time {
     Time::from_ms(ms).unwrap()
 }

@@ -1,9 +1,9 @@
 //! The files in `cases` were written by SOPS 3.13 itself, for `identity.txt`, from one file of two Secrets.
 
-use countersign_fleet::yaml;
 use serde_json::json;
 
 use super::*;
+use crate::yaml;
 
 const IDENTITY: &str = include_str!("cases/identity.txt");
 const BOTH: &str = include_str!("cases/both.yaml");
