@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod claim;
 pub mod commit;
+pub mod deletion;
 pub mod digest;
 pub mod dsse;
 pub mod fork;

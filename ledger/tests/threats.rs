@@ -166,7 +166,7 @@ fn known() -> (Known, FileKey) {
     .make(&ring::rand::SystemRandom::new())
     .unwrap();
     let root = VerifiedRoot::parse(made.trust.bytes(), &RingVerifier).unwrap();
-    let log = FileKey::from_pem(&made.log_key).unwrap();
+    let log = FileKey::from_pem(made.log_key.as_ref().unwrap()).unwrap();
     (Known::new("one", Roots::new(root), None), log)
 }
 

@@ -280,6 +280,7 @@ fn receipt(cluster: &str, seq: u64, previous: Digest, key: &FileKey) -> Bytes {
         attack: None,
         trust_root: 1,
         dropped: 0,
+        break_glass: None,
     };
     let signers: [&dyn Sign; 1] = [key];
     let envelope = dsse::sign(PAYLOAD_TYPE, &said.payload().unwrap(), &signers).unwrap();

@@ -1,5 +1,8 @@
 //! The hub's real serving side, its states sealed by hand, and agents against it in this process.
 
+mod agent;
+mod sealed;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -11,72 +14,32 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign_agent::{
-    agent::{self, StartError},
-    config::{Args, Command},
-};
 use countersign_fleet::api::TrustRootInUse;
 use countersign_hub::serve::{
-    Authority, Clock, Head, Member, Metrics, Options, Sealed, SealedFault, Serving, Setup, State,
-    Trust, Webhooks, start,
+    Authority, Clock, Head, Member, Metrics, Options, Serving, Setup, State, Trust, Webhooks, start,
 };
 use countersign_ledger::{
     digest::Digest,
     dsse,
-    identity::ObjectId,
-    json,
-    key::{FileKey, Sign},
-    manifest::{AppEntry, Content, Line, Manifest, ObjectLine, TombstoneLine},
-    statement::{Admission, Desired},
+    key::FileKey,
     trust::{ClusterTrust, Level, TrustRoot, init::FirstRoot},
 };
-use countersign_tests::{cluster::Cluster, install_tls};
-use futures::{FutureExt as _, future::BoxFuture};
+use countersign_tests::install_tls;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use prometheus_client::registry::Registry;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose, PKCS_ED25519};
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use agent::Agent;
+pub(crate) use sealed::{Memory, config_map, id};
 
 pub(crate) const FLEET: &str = "acme";
 pub(crate) const NAME: &str = "metal-fra";
 pub(crate) const COMMIT: &str = "c0ffee0000000000000000000000000000000000";
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-
-#[derive(Default)]
-pub(crate) struct Memory {
-    envelopes: Mutex<Vec<Bytes>>,
-    blobs: Mutex<BTreeMap<Digest, Bytes>>,
-}
-
-impl Sealed for Memory {
-    fn envelopes<'a>(
-        &'a self,
-        _cluster: &'a str,
-        above: u64,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Bytes>, SealedFault>> {
-        let from = usize::try_from(above).unwrap();
-        let found = self
-            .envelopes
-            .lock()
-            .unwrap()
-            .iter()
-            .skip(from)
-            .take(limit)
-            .cloned()
-            .collect();
-        async move { Ok(found) }.boxed()
-    }
-
-    fn blob<'a>(&'a self, name: &'a Digest) -> BoxFuture<'a, Result<Option<Bytes>, SealedFault>> {
-        let found = self.blobs.lock().unwrap().get(name).cloned();
-        async move { Ok(found) }.boxed()
-    }
-}
 
 /// The serving side of a hub; what it serves is sealed by hand.
 pub(crate) struct Hub {
@@ -242,7 +205,7 @@ impl Hub {
         // This hub has no log: what is tested here is as old as the first fleets.
         let mut document = TrustRoot::parse(material.trust.payload()).unwrap();
         document.log = None;
-        let root = FileKey::from_pem(&material.root_key).unwrap();
+        let root = FileKey::from_pem(material.root_key.as_ref().unwrap()).unwrap();
         let trust = document.sign(&[&root]).unwrap();
         let parts = Parts {
             key,
@@ -322,212 +285,6 @@ impl Hub {
             .json()
             .await
             .unwrap()
-    }
-
-    /// Seals a state of these objects, signed by `signer`, and serves it.
-    pub(crate) fn seal_with(&self, objects: &[Value], tombstones: &[ObjectId], signer: &dyn Sign) {
-        let app = AppEntry {
-            name: "cart".into(),
-            commit: COMMIT.into(),
-            depends_on: vec![],
-            exclusive: false,
-            health_rules: vec![],
-        };
-        self.seal_apps(vec![app], objects, tombstones, signer);
-    }
-
-    /// Seals a state of these apps; each object's label names its app.
-    pub(crate) fn seal_apps(
-        &self,
-        apps: Vec<AppEntry>,
-        objects: &[Value],
-        tombstones: &[ObjectId],
-        signer: &dyn Sign,
-    ) {
-        let mut lines = Vec::new();
-        let mut names = Vec::new();
-        for object in objects {
-            let bytes = json::canonical(object).unwrap();
-            let sha256 = Digest::of(&bytes);
-            lines.push(Line::Object(ObjectLine {
-                id: id(object),
-                app: object["metadata"]["labels"]["countersign.dev/app"]
-                    .as_str()
-                    .unwrap()
-                    .into(),
-                commit: COMMIT.into(),
-                wave: 0,
-                bytes: bytes.len() as u64,
-                content: Content::Plain { sha256 },
-            }));
-            names.push(sha256);
-            self.sealed
-                .blobs
-                .lock()
-                .unwrap()
-                .insert(sha256, bytes.into());
-        }
-        for id in tombstones {
-            lines.push(Line::Tombstone(TombstoneLine {
-                id: id.clone(),
-                app: "cart".into(),
-                commit: COMMIT.into(),
-            }));
-        }
-        let manifest = Manifest::build(lines, apps).unwrap();
-        let mut keep = |bytes: &[u8]| {
-            let digest = Digest::of(bytes);
-            names.push(digest);
-            self.sealed
-                .blobs
-                .lock()
-                .unwrap()
-                .insert(digest, Bytes::copy_from_slice(bytes));
-        };
-        keep(manifest.list_bytes());
-        keep(manifest.apps_bytes());
-        for section in manifest.sections() {
-            keep(section.bytes());
-        }
-        let mut envelopes = self.sealed.envelopes.lock().unwrap();
-        let desired = Desired {
-            manifest: manifest.digest(),
-            fleet: FLEET.into(),
-            cluster: NAME.into(),
-            environment: "prod".into(),
-            generation: envelopes.len() as u64 + 1,
-            previous: envelopes.last().map(|envelope| Digest::of(envelope)),
-            commit: COMMIT.into(),
-            source: Digest::of(b"source"),
-            renderer: "test".into(),
-            admission: Admission {
-                policies: None,
-                verdicts: None,
-            },
-            ring: "default".into(),
-            trust_root: self.parts.trust.len() as u64,
-            permits: vec![],
-        };
-        let envelope =
-            dsse::sign(dsse::PAYLOAD_TYPE, &desired.payload().unwrap(), &[signer]).unwrap();
-        envelopes.push(Bytes::copy_from_slice(envelope.bytes()));
-        drop(envelopes);
-        let head = Head::new(
-            desired.generation,
-            Bytes::copy_from_slice(envelope.bytes()),
-            manifest.digest(),
-            [],
-            names,
-        );
-        self.state.publish(NAME, head.clone());
-        self.heads.lock().unwrap().push(head);
-    }
-
-    pub(crate) fn seal(&self, objects: &[Value], tombstones: &[ObjectId]) {
-        self.seal_with(objects, tombstones, &self.sealer);
-    }
-
-    /// Serves the newest head again, after a restart.
-    pub(crate) fn publish(&self) {
-        if let Some(head) = self.heads.lock().unwrap().last().cloned() {
-            self.state.publish(NAME, head);
-        }
-    }
-
-    /// What was sealed last never was: a thief's envelope is not part of the chain.
-    pub(crate) fn unseal(&self) {
-        self.sealed.envelopes.lock().unwrap().pop();
-        self.heads.lock().unwrap().pop();
-    }
-}
-
-pub(crate) fn id(object: &Value) -> ObjectId {
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or("")
-            .to_owned()
-    };
-    let version = text("/apiVersion");
-    ObjectId {
-        group: version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
-            .to_owned(),
-        kind: text("/kind"),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name"),
-    }
-}
-
-pub(crate) fn config_map(namespace: &str, name: &str, value: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace, "labels": {"countersign.dev/app": "cart"}}, "data": {"x": value}})
-}
-
-/// A running agent.
-pub(crate) struct Agent {
-    pub(crate) task: JoinHandle<Result<(), StartError>>,
-    stop: CancellationToken,
-}
-
-impl Agent {
-    pub(crate) fn start(
-        hub: &Hub,
-        cluster: &Cluster,
-        data: &std::path::Path,
-        token: &str,
-        namespace: &str,
-    ) -> Self {
-        Self::start_with(hub, cluster, data, token, namespace, &[])
-    }
-
-    /// [`Agent::start`] with further options, or others in their place. `namespace` is the agent's own.
-    pub(crate) fn start_with(
-        hub: &Hub,
-        cluster: &Cluster,
-        data: &std::path::Path,
-        token: &str,
-        namespace: &str,
-        more: &[(&str, &str)],
-    ) -> Self {
-        let mut arguments = vec!["countersign-agent".to_owned(), "run".to_owned()];
-        for (flag, value) in [
-            ("--hub", format!("https://{}", hub.agents)),
-            ("--cluster", NAME.to_owned()),
-            (
-                "--trust",
-                hub.folder.path().join("trust.json").display().to_string(),
-            ),
-            ("--data", data.display().to_string()),
-            ("--token", token.to_owned()),
-            ("--kubeconfig", cluster.kubeconfig().display().to_string()),
-            ("--namespace", namespace.to_owned()),
-            ("--listen", "127.0.0.1:0".to_owned()),
-        ] {
-            if more.iter().all(|(other, _)| *other != flag) {
-                arguments.extend([flag.to_owned(), value]);
-            }
-        }
-        for (flag, value) in more {
-            arguments.extend([(*flag).to_owned(), (*value).to_owned()]);
-        }
-        let args = Args::read(arguments.into_iter().map(Into::into).collect(), None).unwrap();
-        let Command::Run(options) = args.command;
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(agent::run(*options, stop.clone()));
-        Self { task, stop }
-    }
-
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap().unwrap();
-    }
-
-    /// Ends it at once, as a kill would: nothing is given back.
-    pub(crate) async fn kill(self) {
-        self.task.abort();
-        let _ = self.task.await;
     }
 }
 

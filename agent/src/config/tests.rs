@@ -1,3 +1,5 @@
+use clap::CommandFactory as _;
+
 use super::*;
 
 fn read(arguments: &[&str]) -> Result<Options, ConfigError> {

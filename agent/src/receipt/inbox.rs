@@ -3,32 +3,25 @@
 //! The parts of the agent that know put it in, at the places where they report it; [`super::record`] takes it out, signs it
 //! and puts it into the queue. A storm of drifts becomes one record an app and kind, with a count, the first, the last and
 //! samples; a refusal that comes again and again becomes one receipt an hour, with a count.
+//!
+//! [`seen`] names what can happen, [`pending`] folds it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod pending;
+mod seen;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
-use countersign_ledger::statement::receipt::AppCounts;
-use countersign_ledger::time::Time;
 use tokio::sync::Notify;
 
 use super::queue;
-use crate::health::Status;
 use crate::news::DriftRecord;
+use pending::{Pending, Told};
 
-/// Drifts of one round that get a record of their own.
-const SINGLE_MAX: usize = 20;
-/// Groups of folded drifts in one round.
-const GROUPS_MAX: usize = 128;
-/// Samples in one group.
-const SAMPLES_MAX: usize = 32;
-/// Syncs that wait; beyond, the oldest is dropped and counted.
-const SYNCS_MAX: usize = 32;
-/// Beginnings and ends of pauses that wait; beyond, the oldest is left out: the log has the overrides themselves.
-const PAUSES_MAX: usize = 64;
+pub use seen::{DeletedSeen, DriftSeen, Happened, PauseSeen, RefusalSeen, Standing, SyncSeen};
+
 /// Deleted objects that are named; beyond, they are counted.
 const DELETED_MAX: usize = 2_000;
 /// States whose digests are remembered: a sync may end after the next state came.
@@ -37,154 +30,6 @@ const STANDINGS_MAX: usize = 16;
 const REFUSED_AGAIN: Duration = Duration::from_secs(3_600);
 /// The same code with other words: one receipt in so long.
 const REFUSED_OTHERWISE: Duration = Duration::from_secs(60);
-
-/// A state that was verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Its generation.
-    pub generation: u64,
-    /// Digest of its envelope.
-    pub envelope: Digest,
-    /// Digest of its manifest.
-    pub manifest: Digest,
-}
-
-/// A plan was carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncSeen {
-    /// Generation of the state.
-    pub generation: u64,
-    /// Milliseconds since 1970.
-    pub started: i64,
-    /// Milliseconds since 1970.
-    pub ended: i64,
-    /// What became of the apps.
-    pub apps: AppCounts,
-    /// The worst health.
-    pub health: Status,
-    /// The results of each app, as a blob.
-    pub results: Bytes,
-    /// Syncs before it that were not recorded on their own.
-    pub dropped: u64,
-}
-
-/// A check said no, once or often.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusalSeen {
-    /// Code of the refusal.
-    pub code: &'static str,
-    /// The verifier's own words, which name digests and numbers; none where others' words could be in them.
-    pub words: Option<String>,
-    /// What shows an attack, if it does.
-    pub evidence: Option<Bytes>,
-    /// It shows an attack.
-    pub attack: bool,
-    /// How often.
-    pub count: u64,
-    /// Milliseconds since 1970.
-    pub first: i64,
-    /// Milliseconds since 1970.
-    pub last: i64,
-}
-
-/// Drifts that become one record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DriftSeen {
-    /// Generation that the cluster was held to.
-    pub generation: u64,
-    /// The first of them.
-    pub record: DriftRecord,
-    /// How many.
-    pub count: u64,
-    /// The longest time that healing one took.
-    pub healed_after: u32,
-    /// Milliseconds since 1970.
-    pub last: i64,
-    /// Some of them, of a group.
-    pub samples: Vec<DriftRecord>,
-}
-
-/// Objects that are gone because tombstones named them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeletedSeen {
-    /// They.
-    pub objects: Vec<ObjectId>,
-    /// Further ones.
-    pub more: u64,
-    /// Milliseconds since 1970.
-    pub first: i64,
-    /// Milliseconds since 1970.
-    pub last: i64,
-}
-
-/// A pause began or is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PauseSeen {
-    /// The place of the override in the log.
-    pub index: u64,
-    /// It began; otherwise it is over.
-    pub began: bool,
-    /// The app; all of them for none.
-    pub app: Option<String>,
-    /// When it ends by itself.
-    pub until: Time,
-    /// Milliseconds since 1970.
-    pub time: i64,
-}
-
-/// What is taken out at once, in the order in which it is recorded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Happened {
-    /// Refusals.
-    pub refusals: Vec<RefusalSeen>,
-    /// Drifts.
-    pub drifts: Vec<DriftSeen>,
-    /// Pauses that began or ended.
-    pub pauses: Vec<PauseSeen>,
-    /// Deletions.
-    pub deleted: Option<DeletedSeen>,
-    /// Syncs.
-    pub syncs: Vec<SyncSeen>,
-}
-
-impl Happened {
-    /// Nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.refusals.is_empty()
-            && self.pauses.is_empty()
-            && self.drifts.is_empty()
-            && self.deleted.is_none()
-            && self.syncs.is_empty()
-    }
-
-    /// Some drifts were folded: there is a storm.
-    #[must_use]
-    pub fn is_storm(&self) -> bool {
-        self.drifts.iter().any(|drift| drift.count > 1)
-    }
-}
-
-#[derive(Debug)]
-struct Told {
-    at: Instant,
-    words: Option<String>,
-    held: Option<RefusalSeen>,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    standings: BTreeMap<u64, Standing>,
-    synced: Option<queue::Synced>,
-    syncs: VecDeque<SyncSeen>,
-    dropped: u64,
-    refusals: Vec<RefusalSeen>,
-    told: BTreeMap<&'static str, Told>,
-    drifts: Vec<DriftSeen>,
-    groups: Vec<DriftSeen>,
-    deleted: Option<DeletedSeen>,
-    pauses: VecDeque<PauseSeen>,
-}
 
 /// Where what happened is put.
 #[derive(Debug, Default)]
@@ -317,6 +162,18 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Somebody asks for a word now, with this nonce. The same question again is the same question.
+    pub fn asked(&self, nonce: String) {
+        let mut pending = self.pending();
+        if pending.questions.contains(&nonce) || pending.answered.contains(&nonce) {
+            return;
+        }
+        pending.questions.push_back(nonce);
+        pending.bound_questions();
+        drop(pending);
+        self.wake.notify_one();
+    }
+
     /// Waits until something came.
     ///
     /// # Cancel safety
@@ -335,7 +192,10 @@ impl Inbox {
             pauses: std::mem::take(&mut pending.pauses).into(),
             deleted: pending.deleted.take(),
             syncs: std::mem::take(&mut pending.syncs).into(),
+            questions: std::mem::take(&mut pending.questions).into(),
         };
+        pending.answered.extend(happened.questions.iter().cloned());
+        pending.bound_questions();
         if drifts {
             happened.drifts = std::mem::take(&mut pending.drifts);
             happened.drifts.append(&mut pending.groups);
@@ -354,6 +214,10 @@ impl Inbox {
             pending.pauses.push_front(pause);
         }
         pending.bound_pauses();
+        for nonce in older.questions.into_iter().rev() {
+            pending.questions.push_front(nonce);
+        }
+        pending.bound_questions();
         let newer = std::mem::take(&mut pending.refusals);
         for refusal in older.refusals.into_iter().chain(newer) {
             pending.hold(refusal);
@@ -377,86 +241,6 @@ impl Inbox {
             }
             (older, newer) => older.or(newer),
         };
-    }
-}
-
-impl Pending {
-    fn push_sync(&mut self, mut sync: SyncSeen) {
-        if self.syncs.len() >= SYNCS_MAX
-            && let Some(oldest) = self.syncs.pop_front()
-        {
-            self.dropped = self.dropped.saturating_add(1 + oldest.dropped);
-        }
-        sync.dropped = sync
-            .dropped
-            .saturating_add(std::mem::take(&mut self.dropped));
-        self.syncs.push_back(sync);
-    }
-
-    fn bound_pauses(&mut self) {
-        while self.pauses.len() > PAUSES_MAX {
-            self.pauses.pop_front();
-        }
-    }
-
-    /// One refusal a code waits.
-    fn hold(&mut self, refusal: RefusalSeen) {
-        match self
-            .refusals
-            .iter_mut()
-            .find(|had| had.code == refusal.code)
-        {
-            Some(had) => {
-                *had = RefusalSeen {
-                    count: had.count.saturating_add(refusal.count),
-                    first: had.first,
-                    ..refusal
-                }
-            }
-            None => self.refusals.push(refusal),
-        }
-    }
-
-    fn fold(&mut self, seen: DriftSeen) {
-        if self.drifts.len() < SINGLE_MAX && self.groups.is_empty() {
-            self.drifts.push(seen);
-            return;
-        }
-        let full = self.groups.len() >= GROUPS_MAX;
-        let alike = |group: &DriftSeen| {
-            let (a, b) = (&group.record, &seen.record);
-            (a.what, a.healed) == (b.what, b.healed) && (full || a.app == b.app)
-        };
-        let place = self.groups.iter().position(alike);
-        let place = place.or_else(|| full.then(|| self.groups.len().saturating_sub(1)));
-        let Some(group) = place.and_then(|place| self.groups.get_mut(place)) else {
-            self.groups.push(DriftSeen {
-                samples: vec![seen.record.clone()],
-                ..seen
-            });
-            return;
-        };
-        group.count = group.count.saturating_add(seen.count);
-        group.healed_after = group.healed_after.max(seen.healed_after);
-        group.last = group.last.max(seen.last);
-        group.record.time = group.record.time.min(seen.record.time);
-        group.record.healed &= seen.record.healed;
-        for manager in &seen.record.managers {
-            if !group.record.managers.contains(manager) {
-                group.record.managers.push(manager.clone());
-            }
-        }
-        group.record.managers.truncate(SAMPLES_MAX);
-        let samples = if seen.samples.is_empty() {
-            vec![seen.record]
-        } else {
-            seen.samples
-        };
-        for sample in samples {
-            if group.samples.len() < SAMPLES_MAX {
-                group.samples.push(sample);
-            }
-        }
     }
 }
 

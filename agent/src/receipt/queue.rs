@@ -10,29 +10,26 @@
 //! when [`Queue::proven`] returned: the base is replaced first, the frames go later, and what the base has passed is skipped.
 //! So at any instant each envelope is there once, and a `seq` was given out once.
 
+mod folder;
+mod frame;
+
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
-use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::key::PublicKey;
-use countersign_ledger::limits::ENVELOPE_BYTES_MAX;
-use countersign_ledger::statement::Statement;
-use countersign_ledger::statement::receipt::ReceiptKind;
 use serde::{Deserialize, Serialize};
 
 use crate::saved::{self, Log};
+use folder::{BASE, LOG, read_base, replace, set_aside, sync_folder};
+use frame::{BLOB, Entry, HEAD, entry, frame, parsed};
 
-/// Kind, length, digest.
-const HEAD: usize = 1 + 4 + 32;
-const BLOB: u8 = 1;
-const ENVELOPE: u8 = 2;
-/// Bytes of a blob that an envelope names: the hub takes no larger one.
-pub const BLOB_BYTES_MAX: usize = 2 << 20;
+pub use frame::BLOB_BYTES_MAX;
+
 /// Proven bytes at the front after which the file is written anew.
 const SLACK_BYTES: u64 = 4 << 20;
 /// From here on the disk is saved: drifts fold for longer, heartbeats wait.
@@ -100,16 +97,6 @@ pub struct Waiting {
     pub seq: u64,
     /// What is sent.
     pub item: Item,
-}
-
-#[derive(Debug)]
-struct Entry {
-    seq: u64,
-    digest: Digest,
-    synced: Option<Synced>,
-    start: u64,
-    envelope: (u64, usize),
-    blobs: Vec<(u64, usize)>,
 }
 
 /// The queue of one receipt key.
@@ -402,132 +389,6 @@ impl Queue {
         }
         Ok(())
     }
-}
-
-const LOG: &str = "queue.log";
-const BASE: &str = "base.json";
-
-/// The next frame, if it is whole.
-fn frame(reader: &mut impl io::Read) -> io::Result<Option<(u8, Vec<u8>)>> {
-    let mut head = [0; HEAD];
-    let mut content = Vec::new();
-    match reader.read_exact(&mut head) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let [kind, a, b, c, d, digest @ ..] = head;
-    let length = u32::from_le_bytes([a, b, c, d]);
-    let most = match kind {
-        BLOB => BLOB_BYTES_MAX,
-        ENVELOPE => ENVELOPE_BYTES_MAX,
-        _ => return Ok(None),
-    };
-    if usize::try_from(length).is_ok_and(|length| length > most) {
-        return Ok(None);
-    }
-    reader.take(u64::from(length)).read_to_end(&mut content)?;
-    let whole = content.len() as u64 == u64::from(length);
-    let right = whole && Digest::of(&content) == Digest::from_bytes(digest);
-    Ok(right.then_some((kind, content)))
-}
-
-/// Writes the frames of an item that begin at `end` plus what `bytes` holds; its entry, and what it names as previous.
-fn entry(item: &Item, end: u64, bytes: &mut Vec<u8>) -> io::Result<(Entry, Option<Digest>)> {
-    let start = end + bytes.len() as u64;
-    let (mut entry, previous) = parsed(&item.envelope, start)?;
-    for blob in &item.blobs {
-        entry
-            .blobs
-            .push(write(BLOB, blob, BLOB_BYTES_MAX, end, bytes)?);
-    }
-    entry.envelope = write(ENVELOPE, &item.envelope, ENVELOPE_BYTES_MAX, end, bytes)?;
-    Ok((entry, previous))
-}
-
-fn write(
-    kind: u8,
-    content: &[u8],
-    most: usize,
-    end: u64,
-    bytes: &mut Vec<u8>,
-) -> io::Result<(u64, usize)> {
-    let length = u32::try_from(content.len()).map_err(io::Error::other)?;
-    if content.len() > most {
-        return Err(io::Error::other("a frame of the queue is too large"));
-    }
-    bytes.push(kind);
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(Digest::of(content).as_bytes());
-    let offset = end + bytes.len() as u64;
-    bytes.extend_from_slice(content);
-    Ok((offset, content.len()))
-}
-
-/// What an envelope of ours says about its place.
-fn parsed(bytes: &[u8], start: u64) -> io::Result<(Entry, Option<Digest>)> {
-    let odd = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
-    let envelope = Envelope::parse(bytes, &Limits::entry()).map_err(|e| odd(e.to_string()))?;
-    let statement = Statement::parse(envelope.payload()).map_err(|e| odd(e.to_string()))?;
-    let (seq, previous, synced) = match &statement {
-        Statement::Receipt(receipt) => {
-            let synced = (receipt.kind == ReceiptKind::Sync).then_some(Synced {
-                generation: receipt.generation,
-                failed: receipt.apps.failed,
-            });
-            (receipt.seq, receipt.previous, synced)
-        }
-        Statement::Drift(drift) => (drift.seq, drift.previous, None),
-        _ => return Err(odd("neither a receipt nor a drift record".to_owned())),
-    };
-    let entry = Entry {
-        seq,
-        digest: envelope.digest(),
-        synced,
-        start,
-        envelope: (0, 0),
-        blobs: Vec::new(),
-    };
-    Ok((entry, previous))
-}
-
-fn read_base(folder: &Path) -> io::Result<Option<Base>> {
-    match fs::read(folder.join(BASE)) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// What an earlier key signed and could not send stays for a person.
-fn set_aside(folder: &Path, key: &PublicKey) -> io::Result<()> {
-    let aside = folder.join(format!("of-{}", key.id()));
-    saved::private_dir(&aside)?;
-    for name in [LOG, BASE] {
-        match fs::rename(folder.join(name), aside.join(name)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    sync_folder(folder)
-}
-
-/// A file under another name, synced, then under its own.
-fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let scratch = folder.join("scratch");
-    let mut file = saved::private(OpenOptions::new().write(true).create(true).truncate(true))
-        .open(&scratch)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(&scratch, folder.join(name))?;
-    sync_folder(folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ fn fleet() -> Fleet {
     // A fleet without a log: what stands in one is checked in the ledger crate.
     let mut document = TrustRoot::parse(material.trust.payload()).unwrap();
     document.log = None;
-    let root = FileKey::from_pem(&material.root_key).unwrap();
+    let root = FileKey::from_pem(material.root_key.as_ref().unwrap()).unwrap();
     let trust = document.sign(&[&root]).unwrap();
     Fleet {
         roots: Roots::new(VerifiedRoot::parse(trust.bytes(), &RingVerifier).unwrap()),

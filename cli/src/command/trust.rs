@@ -2,23 +2,18 @@
 
 mod authority;
 mod change;
+mod clusters;
 mod explain;
 mod files;
+mod init;
 mod sign;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use countersign_fleet::document;
-use countersign_fleet::load::load;
-use countersign_fleet::tree::WorkTree;
 use countersign_ledger::digest::Digest;
-use countersign_ledger::key::{FileKey, RingVerifier};
-use countersign_ledger::name;
-use countersign_ledger::trust::init::FirstRoot;
-use countersign_ledger::trust::{ClusterTrust, Level, VerifiedRoot};
-use jiff::Timestamp;
+use countersign_ledger::key::RingVerifier;
+use countersign_ledger::trust::VerifiedRoot;
 
 use crate::exit::{CODES, Failure};
 use crate::output::{Form, safe, write, write_value};
@@ -43,38 +38,19 @@ enum What {
 Examples:
   countersign trust init --fleet acme --out keys --repo .
   countersign trust init --fleet acme --out keys --cluster metal-fra=prod --cluster lab=test:signed
+  countersign trust init --fleet acme --out keys --repo . --root-key vault:transit/root --sealer-key prod=vault:transit/prod --log-key awskms:ARN
 
 Run it on your own machine. It writes
   OUT/root.key      signs the next trust roots: keep it offline, never give it to the hub
   OUT/trust.json    the trust root: public; agents pin its digest
   OUT/hub/          copy it to the hub's data folder, then delete it here
 
+A key that is named (PATH, vault:<mount>/<key> or awskms:<arn>) is listed, and no file of it is written. The hub takes the same
+names: --sealer-keys, --log-key, --agent-ca-key.
+
 The fleet's name is final. Level is signed, witnessed, authored or reproduced; signed if not said.
 With --repo a cluster's environment is its label \"env\".")]
-    Init {
-        /// The fleet's name: a-z, 0-9 and "-". It can't be changed later.
-        #[arg(long, value_name = "NAME")]
-        fleet: String,
-        /// Folder to write to; it must be new or empty.
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Take the clusters and their environments from this fleet repository.
-        #[arg(long, value_name = "PATH")]
-        repo: Option<PathBuf>,
-        /// A cluster, its environment and level; may be said often, and beside --repo.
-        #[arg(
-            long,
-            value_name = "NAME=ENV[:LEVEL]",
-            required_unless_present = "repo"
-        )]
-        cluster: Vec<String>,
-        /// Whose the root key is, for people to read.
-        #[arg(long, value_name = "TEXT", default_value = "operator")]
-        owner: String,
-        /// Encrypt root.key with a passphrase (COUNTERSIGN_KEY_PASSPHRASE_FILE, COUNTERSIGN_KEY_PASSPHRASE, or you are asked).
-        #[arg(long)]
-        encrypt: bool,
-    },
+    Init(init::InitArgs),
     /// Check a trust root and show what it says.
     #[command(after_help = "\
 Examples:
@@ -154,17 +130,7 @@ Examples:
 /// Runs it.
 pub fn run(args: &TrustArgs) -> Result<(), Failure> {
     match &args.what {
-        What::Init {
-            fleet,
-            out,
-            repo,
-            cluster,
-            owner,
-            encrypt,
-        } => {
-            let clusters = clusters(repo.as_deref(), cluster)?;
-            init(fleet, out, clusters, owner, *encrypt)
-        }
+        What::Init(args) => init::init(args),
         What::Show {
             file,
             digest,
@@ -181,184 +147,6 @@ pub fn run(args: &TrustArgs) -> Result<(), Failure> {
             write(&mut std::io::stdout(), &explain::explain(root.document()))
         }
     }
-}
-
-/// The clusters of a repository and of the arguments; the arguments win.
-fn clusters(
-    repo: Option<&Path>,
-    said: &[String],
-) -> Result<BTreeMap<String, ClusterTrust>, Failure> {
-    let mut clusters = match repo {
-        Some(path) => of_repository(path)?,
-        None => BTreeMap::new(),
-    };
-    for text in said {
-        let (name, trust) = parse_cluster(text)?;
-        clusters.insert(name, trust);
-    }
-    if clusters.is_empty() {
-        return Err(Failure::Mistake(
-            "no cluster: name one with --cluster NAME=ENV, or a repository with a folder clusters/"
-                .to_owned(),
-        ));
-    }
-    Ok(clusters)
-}
-
-fn of_repository(path: &Path) -> Result<BTreeMap<String, ClusterTrust>, Failure> {
-    let fault =
-        |error: &dyn std::fmt::Display| Failure::Mistake(format!("{}: {error}", path.display()));
-    let tree = WorkTree::open(path).map_err(|e| fault(&e))?;
-    let (fleet, _) = load(&tree).map_err(|e| fault(&e))?;
-    if let Some((name, mistakes)) = fleet.broken_clusters.iter().next() {
-        let first = mistakes
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        return Err(Failure::Mistake(format!(
-            "cluster {} has a mistake: {}; `countersign lint` shows all",
-            safe(name),
-            safe(&first)
-        )));
-    }
-    let mut clusters = BTreeMap::new();
-    for (name, cluster) in &fleet.clusters {
-        let environment = cluster.labels.get("env").ok_or_else(|| {
-            Failure::Mistake(format!(
-                "clusters/{name} has no label \"env\"; write it in clusters/{name}/cluster.yaml, or say --cluster {name}=ENV without --repo"
-            ))
-        })?;
-        let level = fleet
-            .levels
-            .get(environment)
-            .copied()
-            .map_or_else(Level::default, asked);
-        clusters.insert(
-            name.clone(),
-            ClusterTrust {
-                environment: environment.clone(),
-                level,
-            },
-        );
-    }
-    Ok(clusters)
-}
-
-/// The level that a fleet's own files ask for.
-const fn asked(level: document::Level) -> Level {
-    match level {
-        document::Level::Signed => Level::Signed,
-        document::Level::Witnessed => Level::Witnessed,
-        document::Level::Authored => Level::Authored,
-        document::Level::Reproduced => Level::Reproduced,
-    }
-}
-
-/// Reads NAME=ENV[:LEVEL].
-fn parse_cluster(text: &str) -> Result<(String, ClusterTrust), Failure> {
-    let mistake =
-        |why: &dyn std::fmt::Display| Failure::Mistake(format!("--cluster {}: {why}", safe(text)));
-    let (cluster, rest) = text
-        .split_once('=')
-        .ok_or_else(|| mistake(&"must be NAME=ENV[:LEVEL]"))?;
-    let (environment, level) = match rest.split_once(':') {
-        Some((environment, level)) => (
-            environment,
-            level.parse::<Level>().map_err(|e| mistake(&e))?,
-        ),
-        None => (rest, Level::default()),
-    };
-    name::check("cluster", cluster).map_err(|e| mistake(&e))?;
-    name::check("environment", environment).map_err(|e| mistake(&e))?;
-    let trust = ClusterTrust {
-        environment: environment.to_owned(),
-        level,
-    };
-    Ok((cluster.to_owned(), trust))
-}
-
-fn init(
-    fleet: &str,
-    out: &Path,
-    clusters: BTreeMap<String, ClusterTrust>,
-    owner: &str,
-    encrypt: bool,
-) -> Result<(), Failure> {
-    let now = Timestamp::now();
-    name::check("fleet", fleet).map_err(|e| Failure::Mistake(format!("--fleet: {e}")))?;
-    let authority = authority::make(fleet, now)?;
-    let environments: Vec<String> = clusters
-        .values()
-        .map(|trust| trust.environment.clone())
-        .collect();
-    let names: Vec<String> = clusters.keys().cloned().collect();
-    let first = FirstRoot {
-        fleet: fleet.to_owned(),
-        issued: now.round(jiff::Unit::Second).unwrap_or(now).to_string(),
-        owner: owner.to_owned(),
-        hub_ca: authority.fingerprint,
-        clusters,
-    };
-    let material = first
-        .make(&ring::rand::SystemRandom::new())
-        .map_err(|e| Failure::Mistake(e.to_string()))?;
-    let trust = material.trust.bytes();
-    let digest = Digest::of(trust);
-
-    let root_key = if encrypt {
-        let key = FileKey::from_pem(&material.root_key)
-            .map_err(|e| Failure::Fault(format!("root.key: {e}")))?;
-        crate::key::encrypted(&key, "root.key")?
-    } else {
-        material.root_key.clone()
-    };
-    let folder = files::Folder::create(out)?;
-    folder.secret("root.key", root_key.as_bytes())?;
-    folder.public("trust.json", trust)?;
-    folder.folder("hub")?;
-    folder.folder("hub/keys")?;
-    folder.public("hub/trust.json", trust)?;
-    for (environment, key) in &material.sealer_keys {
-        folder.secret(
-            &format!("hub/keys/sealer-{environment}.key"),
-            key.as_bytes(),
-        )?;
-    }
-    folder.secret("hub/keys/log.key", material.log_key.as_bytes())?;
-    folder.secret("hub/keys/agent-ca.key", material.agent_ca_key.as_bytes())?;
-    folder.secret("hub/keys/hub-ca.key", authority.key.as_bytes())?;
-    folder.public("hub/keys/hub-ca.crt", authority.certificate.as_bytes())?;
-    folder.sync()?;
-
-    let mut seen = environments;
-    seen.sort();
-    seen.dedup();
-    print!("{}", told(fleet, out, &digest, &names, &seen));
-    Ok(())
-}
-
-fn told(
-    fleet: &str,
-    out: &Path,
-    digest: &Digest,
-    clusters: &[String],
-    environments: &[String],
-) -> String {
-    let out = safe(&out.display().to_string());
-    let next = clusters.first().map_or("NAME", String::as_str);
-    format!(
-        "Trust root of fleet {fleet}, version 1: sha256:{digest}\n\
-         Clusters: {clusters}. Environments: {environments}.\n\n\
-         \x20 {out}/root.key     keep it with you, offline: it signs the next trust roots\n\
-         \x20 {out}/trust.json   public; agents pin its digest\n\
-         \x20 {out}/hub/         copy it into the hub's data folder, then delete it here:\n\
-         \x20                      cp -r {out}/hub/. DATA/ && rm -r {out}/hub\n\n\
-         Then start the hub and let a cluster join:\n\
-         \x20 countersign-hub serve --repo URL --data DATA\n\
-         \x20 countersign cluster add {next} --data DATA\n",
-        clusters = clusters.join(", "),
-        environments = environments.join(", "),
-    )
 }
 
 fn show(file: &Path, digest: Option<&Digest>, form: Form) -> Result<(), Failure> {

@@ -54,7 +54,11 @@ pub(crate) async fn receipts(
         tokio::spawn(async move {
             let _turn = cluster.receipts.lock().await;
             enrolled(&state, &peer)?;
-            take(&state, &peer, &log, &envelopes).await
+            let taken = take(&state, &peer, &log, &envelopes).await?;
+            for (nonce, leaf) in &taken.nonces {
+                cluster.questions.answered(nonce, *leaf);
+            }
+            Ok::<_, Status>(taken)
         })
     };
     let taken = taking.await.map_err(|error| fault(&error))??;
@@ -160,6 +164,8 @@ struct Outcome {
     next_seq: u64,
     /// The newest envelope of the chain.
     newest: Option<Bytes>,
+    /// Nonces that new receipts carry, with the leaf hash of each.
+    nonces: Vec<(String, Digest)>,
 }
 
 /// Judges `envelopes` and appends those that belong into the chain.
@@ -220,13 +226,14 @@ async fn take(
         refused: refused.as_ref().map(No::told),
         next_seq: chain.next_seq(),
         newest,
+        nonces,
     })
 }
 
 /// Counts what the nonces of receipts that were taken show, and tells a person of one that is not this cluster's.
-fn shown(state: &State, peer: &Peer, nonces: &[String]) {
+fn shown(state: &State, peer: &Peer, nonces: &[(String, Digest)]) {
     let now = state.now();
-    for nonce in nonces {
+    for (nonce, _) in nonces {
         let shows = state.nonces.judge(&peer.cluster, nonce, now);
         state.metrics.nonce(shows.label());
         if shows == Shows::Unknown {

@@ -31,9 +31,11 @@ use super::metrics::{Metrics, OutcomeLabels};
 use super::nonce::Nonces;
 use super::permits::Permits;
 use super::publish::RootDoor;
+use super::questions::Questions;
 use super::records::{RecordFault, Records};
 use super::registry::{Registration, Registry};
 use super::reports::Live;
+use super::said::Said;
 
 /// What the pipeline knows of the newest commit, set as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +122,8 @@ pub(crate) struct Cluster {
     pub(crate) streams: AtomicUsize,
     /// What its agent is told with each answer to a report.
     pub(crate) warnings: Mutex<Alarms>,
+    /// What people asked of it.
+    pub(crate) questions: Questions,
     /// Held while receipts are judged and appended, and while its key is enrolled or revoked: a cluster's chain has one end.
     pub(crate) receipts: tokio::sync::Mutex<()>,
 }
@@ -144,6 +148,7 @@ pub struct State {
     clusters: RwLock<BTreeMap<String, Arc<Cluster>>>,
     status: RwLock<Arc<FleetStatus>>,
     permits: Permits,
+    pub(crate) said: Said,
     alarms: Mutex<Alarms>,
     wake: Arc<dyn Fn() + Send + Sync>,
     gone: watch::Sender<u64>,
@@ -185,6 +190,7 @@ impl State {
             trust: RwLock::default(),
             clusters: RwLock::default(),
             status: RwLock::default(),
+            said: Said::default(),
             alarms: Mutex::default(),
             wake: setup.wake,
             gone: watch::Sender::new(0),
@@ -223,6 +229,10 @@ impl State {
                 clusters.entry(name.clone()).or_default();
             }
         }
+        // A word that can't stand in a log can't be asked for.
+        let asks = trust.newest.as_ref();
+        let asks = asks.is_some_and(|root| !root.document().overriders.is_empty());
+        self.permits.ask_signatures(asks && self.log.is_some());
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
         self.tell_access();
     }

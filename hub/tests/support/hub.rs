@@ -91,8 +91,11 @@ impl World {
         std::fs::write(folder.path().join("trust.json"), made.trust.bytes()).unwrap();
         write(&keys.join("hub-ca.crt"), &ca.pem());
         write(&keys.join("hub-ca.key"), &key.serialize_pem());
-        write(&keys.join("log.key"), &made.log_key);
-        write(&keys.join("agent-ca.key"), &made.agent_ca_key);
+        write(&keys.join("log.key"), made.log_key.as_ref().unwrap());
+        write(
+            &keys.join("agent-ca.key"),
+            made.agent_ca_key.as_ref().unwrap(),
+        );
         for (environment, key) in &made.sealer_keys {
             write(&keys.join(format!("sealer-{environment}.key")), key);
         }

@@ -5,7 +5,7 @@ use crate::Refusal;
 use crate::dsse::{self, Envelope};
 use crate::key::{FileKey, PublicKey, RingVerifier, Sign};
 
-use super::init::FirstRoot;
+use super::init::{FirstRoot, Held, InitError};
 use super::*;
 
 mod draft;
@@ -302,7 +302,9 @@ fn the_first_root_comes_with_its_keys() {
     assert_eq!(root.document().clusters, clusters);
     assert_eq!(
         root.document().root.keys[0].key,
-        FileKey::from_pem(&made.root_key).unwrap().public()
+        FileKey::from_pem(made.root_key.as_ref().unwrap())
+            .unwrap()
+            .public()
     );
     let sealers: Vec<(&String, PublicKey)> = made
         .sealer_keys
@@ -318,4 +320,52 @@ fn the_first_root_comes_with_its_keys() {
         ..first
     };
     assert!(bad.make(&ring::rand::SystemRandom::new()).is_err());
+}
+
+#[test]
+fn a_key_that_is_held_elsewhere_is_listed_and_no_file_of_it_is_made() {
+    let random = ring::rand::SystemRandom::new();
+    let first = FirstRoot {
+        fleet: "acme".into(),
+        issued: "2026-11-25T08:00:00Z".into(),
+        owner: "ada".into(),
+        hub_ca: Digest::of(b"ca"),
+        clusters: [("a", "prod"), ("b", "dev")]
+            .map(|(name, environment)| {
+                let environment = environment.to_owned();
+                let level = Level::Signed;
+                (name.to_owned(), ClusterTrust { environment, level })
+            })
+            .into(),
+    };
+    let (root, sealer, log, ca) = (key(1), key(2).public(), key(3).public(), key(4).public());
+    let held = || Held {
+        root: Some(&root),
+        sealers: [("prod".to_owned(), sealer)].into(),
+        log: Some(log),
+        agent_ca: Some(ca),
+    };
+    let made = first.clone().make_with(&random, held()).unwrap();
+    let verified = parse(&made.trust).unwrap();
+    let document = verified.document();
+    assert_eq!(document.root.keys[0].key, root.public());
+    assert_eq!(document.sealers["prod"][0].key, sealer);
+    assert_eq!(verified.log().unwrap().key(), &log);
+    assert_eq!(document.agent_cas[0].key, ca);
+    let files: Vec<&String> = made.sealer_keys.keys().collect();
+    assert_eq!(files, ["dev"]);
+    assert!(made.root_key.is_none() && made.log_key.is_none() && made.agent_ca_key.is_none());
+
+    // A key for an environment that nothing belongs to is a slip of the pen; a key with two roles is refused as ever.
+    let stray = Held {
+        sealers: [("production".to_owned(), sealer)].into(),
+        ..held()
+    };
+    let stray = first.clone().make_with(&random, stray).err();
+    assert_eq!(stray, Some(InitError::NoCluster("production".into())));
+    let twice = Held {
+        log: Some(sealer),
+        ..held()
+    };
+    assert!(first.make_with(&random, twice).is_err());
 }

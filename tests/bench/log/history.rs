@@ -242,6 +242,7 @@ impl History {
             attack: None,
             trust_root: 1,
             dropped: 0,
+            break_glass: None,
         };
         let entry = sign(&Statement::Receipt(receipt), &[&cluster.key])?;
         cluster.newest = Some(Digest::of(&entry));

@@ -1,6 +1,10 @@
+use countersign_ledger::statement::receipt::AppCounts;
+use countersign_ledger::time::Time;
 use proptest::prelude::*;
 
+use super::pending::{GROUPS_MAX, PAUSES_MAX, SAMPLES_MAX, SINGLE_MAX};
 use super::*;
+use crate::health::Status;
 use crate::receipt::tests::record;
 
 fn refusal(code: &'static str, words: &str) -> RefusalSeen {
@@ -171,4 +175,27 @@ fn pauses_come_out_in_their_order_also_after_they_were_put_back() {
         inbox.paused(pause(index));
     }
     assert_eq!(inbox.take(true).pauses.len(), PAUSES_MAX);
+}
+
+#[test]
+fn a_question_is_answered_once_however_often_it_comes() {
+    let inbox = Inbox::default();
+    inbox.asked("aa".into());
+    inbox.asked("aa".into());
+    inbox.asked("bb".into());
+    let taken = inbox.take(false);
+    assert!(!taken.is_empty());
+    assert_eq!(taken.questions, ["aa", "bb"]);
+    inbox.asked("bb".into());
+    assert!(
+        inbox.take(false).is_empty(),
+        "a stream that began anew asks again"
+    );
+    inbox.asked("cc".into());
+    inbox.put_back(taken);
+    assert_eq!(inbox.take(false).questions, ["aa", "bb", "cc"]);
+    for n in 0..=QUESTIONS_MAX {
+        inbox.asked(format!("{n:04x}"));
+    }
+    assert_eq!(inbox.take(false).questions.len(), QUESTIONS_MAX);
 }

@@ -1,3 +1,6 @@
+use std::fs;
+use std::io::Write as _;
+
 use countersign_ledger::key::{FileKey, RingVerifier, Sign as _};
 use countersign_ledger::receipt::{Chain, Offer, Speaker};
 use countersign_ledger::statement::receipt::AppCounts;

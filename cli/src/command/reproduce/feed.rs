@@ -41,8 +41,8 @@ pub enum Item {
     State(Box<Sealed>),
     /// A state that no sealer of its environment signed: agents refuse it, whoever renders it.
     Unsigned(Box<Sealed>),
-    /// Anything else.
-    Other,
+    /// Anything else: its exact bytes.
+    Other(Bytes),
 }
 
 impl Feed {
@@ -111,7 +111,7 @@ impl Feed {
 /// Reads an entry.
 pub fn item(log: &Log<'_>, trust: &Trust, index: u64) -> Result<Item, Failure> {
     let (bytes, _) = log.entry(index)?;
-    Ok(read(&bytes, trust, index).unwrap_or(Item::Other))
+    Ok(read(&bytes, trust, index).unwrap_or(Item::Other(bytes)))
 }
 
 fn read(bytes: &Bytes, trust: &Trust, index: u64) -> Option<Item> {

@@ -2,14 +2,14 @@
 //! again and says, signed and in the log, whether the same came out.
 //!
 //! `feed` follows the log, `clone` has the commits, `second` renders and judges (the judgement itself stands in
-//! `countersign_fleet::reproduce`), `word` signs and hands in, `memory` remembers, `round` puts them together.
+//! `countersign_fleet::reproduce`), `permits` knows what people allowed to delete, `word` signs and hands in, `memory` remembers, `round` puts them together.
 
 mod clone;
-mod door;
 mod feed;
 mod identity;
 mod memory;
 mod numbers;
+mod permits;
 mod round;
 mod salts;
 mod second;
@@ -70,7 +70,7 @@ pub struct ReproduceArgs {
         value_name = "URL",
         requires = "key"
     )]
-    hub: Option<String>,
+    hub: Option<reqwest::Url>,
     /// Write signed findings into this folder instead, or besides.
     #[arg(long, value_name = "DIR", requires = "key")]
     out: Option<PathBuf>,
@@ -119,6 +119,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         mouth,
         clusters: args.cluster.clone(),
         counts: round::Counts::default(),
+        last: None,
     };
     if args.once {
         work.round(&feed)?;

@@ -2,121 +2,109 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use countersign_witness::serve;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::round::Counts;
 use crate::exit::Failure;
 
-/// Bytes of a request that are read; more is no scrape.
-const REQUEST_BYTES_MAX: u64 = 8 << 10;
-/// One scrape takes this long at most.
-const SCRAPE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// What came of a state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    verdict: &'static str,
+}
 
 /// The numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Numbers {
-    agree: AtomicU64,
-    disagree: AtomicU64,
-    by_version: AtomicU64,
-    unsigned: AtomicU64,
-    open: AtomicU64,
-    size: AtomicU64,
-    next: AtomicU64,
-    away: AtomicBool,
+    registry: Registry,
+    states: Family<Labels, Counter>,
+    open: Gauge<u64, AtomicU64>,
+    size: Gauge<u64, AtomicU64>,
+    next: Gauge<u64, AtomicU64>,
+    up: Gauge<u64, AtomicU64>,
 }
 
 impl Numbers {
-    /// Serves them at `address`.
+    fn new() -> Self {
+        let mut registry = Registry::with_prefix("countersign_reproduce");
+        let states = Family::default();
+        registry.register(
+            "states",
+            "States that were rendered again, by what came of it",
+            states.clone(),
+        );
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let open = "Clusters of whose newest state nothing can be said";
+        let up = "Whether the last look at the log came to its end";
+        Self {
+            open: gauge("open", open),
+            size: gauge("log_size", "Entries of the last checkpoint"),
+            next: gauge("log_done", "Entries that were looked at"),
+            up: gauge("up", up),
+            states,
+            registry,
+        }
+    }
+
+    /// Serves them at `address`, until the process ends.
     pub fn serve(address: SocketAddr, runtime: &Handle) -> Result<Arc<Self>, Failure> {
-        let this = Arc::new(Self::default());
+        let this = Arc::new(Self::new());
         let listener = runtime
             .block_on(TcpListener::bind(address))
             .map_err(|error| Failure::Fault(format!("--metrics {address}: {error}")))?;
         let numbers = Arc::clone(&this);
-        runtime.spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                    continue;
-                };
-                let text = numbers.text();
-                tokio::spawn(tokio::time::timeout(SCRAPE_MAX, answer(stream, text)));
-            }
-        });
+        let answer = move || {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            std::future::ready(([(CONTENT_TYPE, kind)], numbers.text()))
+        };
+        let router = Router::new().route("/metrics", get(answer));
+        runtime.spawn(serve(listener, router, CancellationToken::new()));
         Ok(this)
     }
 
     /// Takes in what came of a round.
     pub fn set(&self, counts: &Counts, size: u64, next: u64, away: bool) {
-        let set = |number: &AtomicU64, value| number.store(value, Ordering::Relaxed);
-        set(&self.agree, counts.agree);
-        set(&self.disagree, counts.disagree);
-        set(&self.by_version, counts.by_version);
-        set(&self.unsigned, counts.unsigned);
-        set(&self.open, counts.open);
-        set(&self.size, size);
-        set(&self.next, next);
-        self.away.store(away, Ordering::Relaxed);
+        for (verdict, total) in [
+            ("agree", counts.agree),
+            ("disagree", counts.disagree),
+            ("otherVersion", counts.by_version),
+            ("unsigned", counts.unsigned),
+        ] {
+            let counter = self.states.get_or_create(&Labels { verdict });
+            // Totals since the start: they never shrink.
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        self.open.set(counts.open);
+        self.size.set(size);
+        self.next.set(next);
+        self.up.set(u64::from(!away));
     }
 
     /// As Prometheus reads them.
     fn text(&self) -> String {
-        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let up = u8::from(!self.away.load(Ordering::Relaxed));
-        format!(
-            "# HELP countersign_reproduce_states States that were rendered again, by what came of it.\n\
-             # TYPE countersign_reproduce_states counter\n\
-             countersign_reproduce_states_total{{verdict=\"agree\"}} {}\n\
-             countersign_reproduce_states_total{{verdict=\"disagree\"}} {}\n\
-             countersign_reproduce_states_total{{verdict=\"otherVersion\"}} {}\n\
-             countersign_reproduce_states_total{{verdict=\"unsigned\"}} {}\n\
-             # HELP countersign_reproduce_open Clusters of whose newest state nothing can be said.\n\
-             # TYPE countersign_reproduce_open gauge\n\
-             countersign_reproduce_open {}\n\
-             # HELP countersign_reproduce_log_size Entries of the last checkpoint.\n\
-             # TYPE countersign_reproduce_log_size gauge\n\
-             countersign_reproduce_log_size {}\n\
-             # HELP countersign_reproduce_log_done Entries that were looked at.\n\
-             # TYPE countersign_reproduce_log_done gauge\n\
-             countersign_reproduce_log_done {}\n\
-             # HELP countersign_reproduce_up Whether the last look at the log came to its end.\n\
-             # TYPE countersign_reproduce_up gauge\n\
-             countersign_reproduce_up {up}\n\
-             # EOF\n",
-            get(&self.agree),
-            get(&self.disagree),
-            get(&self.by_version),
-            get(&self.unsigned),
-            get(&self.open),
-            get(&self.size),
-            get(&self.next),
-        )
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        let _ = encode(&mut text, &self.registry);
+        text
     }
-}
-
-/// One request, one answer, whatever is asked for.
-async fn answer(mut stream: tokio::net::TcpStream, text: String) -> std::io::Result<()> {
-    let (reading, mut writing) = stream.split();
-    let mut reading = reading.take(REQUEST_BYTES_MAX);
-    let mut head = Vec::new();
-    let mut piece = [0; 1024];
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        match reading.read(&mut piece).await? {
-            0 => return Ok(()),
-            count => head.extend_from_slice(piece.get(..count).unwrap_or_default()),
-        }
-    }
-    let length = text.len();
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
-    );
-    writing.write_all(answer.as_bytes()).await?;
-    writing.shutdown().await
 }
 
 #[cfg(test)]
@@ -125,18 +113,21 @@ mod tests {
 
     #[test]
     fn each_verdict_has_its_number() {
-        let numbers = Numbers::default();
-        let counts = Counts {
-            agree: 5,
+        let numbers = Numbers::new();
+        let mut counts = Counts {
+            agree: 4,
             disagree: 1,
             open: 2,
             ..Counts::default()
         };
+        numbers.set(&counts, 39, 38, false);
+        counts.agree = 5;
         numbers.set(&counts, 40, 39, true);
         let text = numbers.text();
         for line in [
             "countersign_reproduce_states_total{verdict=\"agree\"} 5\n",
             "countersign_reproduce_states_total{verdict=\"disagree\"} 1\n",
+            "countersign_reproduce_states_total{verdict=\"unsigned\"} 0\n",
             "countersign_reproduce_open 2\n",
             "countersign_reproduce_log_size 40\n",
             "countersign_reproduce_log_done 39\n",

@@ -12,9 +12,9 @@ use countersign_signer::Signer;
 use jiff::{SignedDuration, Timestamp};
 
 use super::ReproduceArgs;
-use super::door::Door;
 use super::feed::Sealed;
 use super::salts::Salts;
+use crate::entry::Door;
 use crate::exit::Failure;
 use crate::key;
 use crate::log::Trust;
@@ -45,7 +45,10 @@ impl Mouth {
         };
         let door = match &args.hub {
             None => None,
-            Some(url) => Some(Door::open(url, args.ca.as_deref(), trust.known()?)?),
+            Some(hub) => {
+                let root = trust.roots.newest().clone();
+                Some(Door::under(root, hub, args.ca.as_deref())?)
+            }
         };
         if let Some(folder) = &args.out {
             std::fs::create_dir_all(folder).map_err(|e| Failure::file(folder, &e))?;
@@ -72,7 +75,11 @@ impl Mouth {
             let payload =
                 serde_json::to_vec(&asked).map_err(|error| Failure::Fault(error.to_string()))?;
             let envelope = key::sign(signer.as_ref(), SALTS_TYPE, &payload)?;
-            let answer = door.post("log/salts", "application/json", envelope.bytes())?;
+            let request = door
+                .post("log/salts")?
+                .header("content-type", "application/json")
+                .body(envelope.bytes().to_vec());
+            let answer = door.send(request)?;
             serde_json::from_slice(&answer)
                 .map_err(|error| Failure::Fault(format!("the hub's salts: {error}")))
         };
@@ -101,7 +108,7 @@ impl Mouth {
         }
         match &self.door {
             None => Ok(None),
-            Some(door) => Ok(Some(door.submit(&envelope)?.index)),
+            Some(door) => Ok(Some(door.submit(&envelope, &[])?.index)),
         }
     }
 }

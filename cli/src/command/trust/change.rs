@@ -9,7 +9,7 @@ use countersign_ledger::name;
 use countersign_ledger::tlog::note::{KeyKind, Vkey};
 use countersign_ledger::trust::document::PAYLOAD_TYPE;
 use countersign_ledger::trust::draft::{Change, ChangeError, KeyRole, apply, begin};
-use countersign_ledger::trust::{LogTrust, Person, PersonKey, TrustRoot, VerifiedRoot};
+use countersign_ledger::trust::{LogTrust, Person, PersonKey, TrustRoot, VerifiedRoot, log_name};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -35,7 +35,7 @@ pub enum Entry {
     Root,
     /// A key that seals for an environment.
     Sealer,
-    /// The log's key (a vkey); it takes the place of the one before.
+    /// The log's key; it takes the place of the one before.
     Log,
     /// A file with the witness policy; it takes the place of the one before.
     WitnessPolicy,
@@ -59,7 +59,7 @@ pub struct AddArgs {
     /// What to add.
     #[arg(value_enum)]
     what: Entry,
-    /// The key in base64, vault:<mount>/<key> or awskms:<arn>; for log a vkey, for witness-policy a file, for person a key's text, for cluster NAME=ENV[:LEVEL].
+    /// The key in base64, vault:<mount>/<key> or awskms:<arn>; for log a vkey or one of these two, for witness-policy a file, for person a key's text, for cluster NAME=ENV[:LEVEL].
     #[arg(value_name = "VALUE", required_unless_present_any = ["generate", "key_file"])]
     value: Option<String>,
     /// Read the value from this file (an armored OpenPGP key, an OpenSSH .pub file).
@@ -202,7 +202,7 @@ fn other(args: &AddArgs, base: &TrustRoot) -> Result<Change, Failure> {
                         .to_owned(),
                 ));
             }
-            let vkey = args.text()?.trim().to_owned();
+            let vkey = log_vkey(base, args.text()?.trim())?;
             let url = args.url.clone();
             Ok(Change::Log(LogTrust { vkey, url }))
         }
@@ -214,7 +214,7 @@ fn other(args: &AddArgs, base: &TrustRoot) -> Result<Change, Failure> {
             Ok(Change::Witnesses(read_text(&path)?))
         }
         Entry::Cluster => {
-            let (name, trust) = super::parse_cluster(args.text()?.trim())?;
+            let (name, trust) = super::clusters::parse_cluster(args.text()?.trim())?;
             Ok(Change::Cluster(name, trust))
         }
         _ => {
@@ -391,10 +391,26 @@ pub(super) fn follows(
     )))
 }
 
-/// Reads a public key: base64, or a vkey of kind 0x01.
+/// Whether a key service holds the key.
+fn is_held(text: &str) -> bool {
+    text.starts_with("vault:") || text.starts_with("awskms:")
+}
+
+/// The log's key under the name that it has in this fleet; a vkey stays as it is.
+fn log_vkey(base: &TrustRoot, text: &str) -> Result<String, Failure> {
+    if !is_held(text) {
+        return Ok(text.to_owned());
+    }
+    let key = crate::key::load(text)?.public();
+    let vkey = Vkey::new(&log_name(&base.fleet), KeyKind::Ed25519, key)
+        .map_err(|e| Failure::Mistake(safe(&e.to_string()).to_string()))?;
+    Ok(vkey.to_string())
+}
+
+/// Reads a public key: base64, a vkey of kind 0x01, or what a key service says.
 fn public(field: &str, text: &str) -> Result<PublicKey, Failure> {
     let text = text.trim();
-    if text.starts_with("vault:") || text.starts_with("awskms:") {
+    if is_held(text) {
         return Ok(crate::key::load(text)?.public());
     }
     if let Ok(vkey) = text.parse::<Vkey>() {

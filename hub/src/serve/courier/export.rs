@@ -124,6 +124,8 @@ async fn heads(
     if let Some(log) = &state.log {
         let proven = follower.proven(log.clone(), taken(state, name)).await;
         follower = proven.map_err(|error| blobs::unread(state, &error))?;
+        let came = state.watch_outside();
+        follower = follower.overridden(log.clone(), came, state.clock.clone());
         if level(state, name) == "reproduced" {
             follower = follower.reproduced(log.clone());
         }

@@ -22,7 +22,8 @@ pub(super) struct Judging<'a> {
     pub(super) new: BTreeMap<u64, Bytes>,
     pub(super) entries: Vec<Entry>,
     pub(super) leaves: Vec<Digest>,
-    pub(super) nonces: Vec<String>,
+    /// Nonces that new receipts carry, with the leaf hash of each.
+    pub(super) nonces: Vec<(String, Digest)>,
 }
 
 /// Why an envelope is not taken.
@@ -115,12 +116,14 @@ impl<'a> Judging<'a> {
                 return Ok(Err(No::BlobMissing(name)));
             }
         }
-        self.leaves.push(envelope.leaf_hash());
-        self.nonces.extend(match statement {
+        let leaf = envelope.leaf_hash();
+        self.leaves.push(leaf);
+        let nonce = match statement {
             Statement::Receipt(said) => Some(said.nonce.clone()),
             Statement::Drift(said) => Some(said.nonce.clone()),
             _ => None,
-        });
+        };
+        self.nonces.extend(nonce.map(|nonce| (nonce, leaf)));
         self.entries.push(Entry {
             bytes: bytes.clone(),
             filed: receipts::filed(&envelope, statement),

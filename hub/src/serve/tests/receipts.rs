@@ -61,6 +61,7 @@ fn receipt(seq: u64, previous: Option<Digest>) -> Receipt {
         attack: None,
         trust_root: 1,
         dropped: 0,
+        break_glass: None,
     }
 }
 
