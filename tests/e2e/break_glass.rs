@@ -15,7 +15,7 @@ use countersign_tests::rogue::{Rogue, entries, forge};
 use countersign_tests::until;
 use countersign_tests::world::FLEET;
 
-use crate::attacks::{self, blobs, envelopes, heals};
+use crate::attacks::{self, blobs, heals};
 use crate::fixture::{ONE, Stand, config_map};
 use crate::log_attacks::the_seen_log;
 use crate::overrides::say;
@@ -67,22 +67,44 @@ async fn live(stand: &Stand, wanted: &str) {
     .await;
 }
 
-/// What the cluster said of a generation, published or not.
-fn receipts(stand: &Stand, generation: u64) -> Vec<Receipt> {
+/// All that was claimed, published or not.
+fn claimed(stand: &Stand) -> Vec<(Vec<u8>, Statement)> {
     let mut found = Vec::new();
     let staging = stand.world.hub.data().join("store/staging");
     for entry in std::fs::read_dir(staging).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        for entry in entries(&bytes) {
+        found.extend(entries(&bytes).map(|entry| {
             let envelope = Envelope::parse(entry, &Limits::entry()).unwrap();
-            if let Ok(Statement::Receipt(receipt)) = Statement::parse(envelope.payload())
-                && receipt.generation == generation
-            {
-                found.push(receipt);
-            }
-        }
+            (
+                entry.to_vec(),
+                Statement::parse(envelope.payload()).unwrap(),
+            )
+        }));
     }
     found
+}
+
+/// What the cluster said of a generation.
+fn receipts(stand: &Stand, generation: u64) -> Vec<Receipt> {
+    let said = claimed(stand)
+        .into_iter()
+        .filter_map(|(_, said)| match said {
+            Statement::Receipt(receipt) => Some(receipt),
+            _ => None,
+        });
+    said.filter(|receipt| receipt.generation == generation)
+        .collect()
+}
+
+/// The cluster's newest state.
+fn newest(stand: &Stand) -> Vec<u8> {
+    let states = claimed(stand)
+        .into_iter()
+        .filter_map(|(bytes, said)| match said {
+            Statement::Desired(state) if state.cluster == ONE => Some((state.generation, bytes)),
+            _ => None,
+        });
+    states.max().unwrap().1
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +208,7 @@ async fn a_hub_with_all_its_keys_breaks_no_glass() {
     let mut log = the_seen_log(&stand).await;
     stand.world.hub.process.kill().unwrap();
     let keys = stand.world.trust.hub_keys();
-    let newest = envelopes(&stand.world.hub.data()).pop().unwrap();
+    let newest = newest(&stand);
     let pem = std::fs::read_to_string(keys.join("sealer-test.key")).unwrap();
     let sealer = FileKey::from_pem(&pem).unwrap();
     let object = serde_json::json!({
