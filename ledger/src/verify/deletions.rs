@@ -157,7 +157,7 @@ fn exceeds(stood: &dyn Stood, new: &New<'_>, steps: u64, app: &str, ids: &[&Obje
     let percent = had > PERCENT_FROM && count * 100 > PERCENT_MAX as usize * had;
     // From one generation to the next only objects are deleted without a word: not what was left behind or never there.
     let object = |id: &&ObjectId| matches!(stood.had(id), Some(Had::Object(_)));
-    (stands && percent) || !ids.iter().all(|id| object(id))
+    (stands && percent) || !ids.iter().all(object)
 }
 
 #[cfg(test)]
