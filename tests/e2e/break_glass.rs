@@ -19,7 +19,7 @@ use crate::attacks::{self, blobs, envelopes, heals};
 use crate::fixture::{ONE, Stand, config_map};
 use crate::log_attacks::the_seen_log;
 use crate::overrides::say;
-use crate::witnessed::{LIMIT, three};
+use crate::witnessed::{LIMIT, cosigner, three};
 
 /// A cluster at level `witnessed`, and the key of ada, who may override.
 async fn stand(healed: usize) -> (Stand, Vec<countersign_tests::witness::Witness>, PathBuf) {
@@ -180,7 +180,7 @@ fn word(key: &FileKey, state: &str, change: impl FnOnce(&mut Override)) -> Vec<u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_with_all_its_keys_breaks_no_glass() {
-    let (mut stand, _witnesses, key) = stand(6).await;
+    let (mut stand, witnesses, key) = stand(6).await;
     let ada = FileKey::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
     let stranger = FileKey::generate(&ring::rand::SystemRandom::new()).unwrap();
     let mut log = the_seen_log(&stand).await;
@@ -266,4 +266,26 @@ async fn a_hub_with_all_its_keys_breaks_no_glass() {
             "{name}"
         );
     }
+
+    // With her word beside it, it does: who holds both keys needs no witness, nor a checkpoint of today.
+    let said = word(&ada, &state, |_| ());
+    log.append(&said);
+    let long_ago = ms / 1_000 - 3_600;
+    let cosigners: Vec<_> = witnesses[..2]
+        .iter()
+        .map(|witness| cosigner(witness, long_ago))
+        .collect();
+    let head = Head {
+        overrides: vec![LogEntry {
+            envelope: said.into(),
+            proof: None,
+        }],
+        ..forgery.head
+    };
+    let log = log.cosigned_by(&cosigners);
+    let _rogue = Rogue::start(stand.world.hub.agents(), &keys, head, blobs, Some(log))
+        .await
+        .unwrap();
+    stand.agent.restart().unwrap();
+    live(&stand, "stolen").await;
 }

@@ -130,7 +130,7 @@ async fn permit(stand: &Stand, key: &Path, digest: &str) -> Output {
         digest,
     ];
     say(
-        stand,
+        &stand.world,
         key,
         &[&words[..], &["--reason", "the shop closes"]].concat(),
     )

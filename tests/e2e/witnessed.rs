@@ -99,7 +99,7 @@ fn now() -> u64 {
     u64::try_from(now).unwrap()
 }
 
-fn cosigner(witness: &Witness, time: u64) -> Cosigner {
+pub(crate) fn cosigner(witness: &Witness, time: u64) -> Cosigner {
     Cosigner {
         name: witness.vkey().name().to_owned(),
         key: Arc::new(witness.key().unwrap()),

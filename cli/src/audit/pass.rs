@@ -217,6 +217,7 @@ impl<'p> Pass<'p> {
             }
         }
         self.judge.keys.all().for_each(|key| self.ring.learn(key));
+        self.ring.ready(reads.len());
         let signers = signers(&reads, &self.judge.keys, &self.ring, threads);
         let mut made = Vec::new();
         for (read, signers) in reads.into_iter().zip(signers) {

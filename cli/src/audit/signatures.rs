@@ -18,13 +18,15 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::entry::Read;
 
-/// Fewer are checked one by one.
-const TOGETHER_MIN: usize = 64;
+/// Fewer are checked one by one: getting keys ready would not pay.
+const TOGETHER_MIN: usize = 512;
+/// Once keys are ready, fewer than these.
+const HALVED_MIN: usize = 64;
 /// Random bytes of a signature's factor: 128 bits.
 const FACTOR_BYTES: usize = 16;
 /// Random bytes that sort `R`s for the test of their group. A signature that its own signer made to lie outside passes with a
 /// chance of one in two for each bit.
-const LABEL_BYTES: usize = 2;
+const LABEL_BYTES: usize = 4;
 
 /// A signature, and the key that it names.
 pub struct Claim<'r> {
@@ -37,9 +39,18 @@ pub struct Claim<'r> {
 /// The keys that are known, ready for use.
 #[derive(Default)]
 pub struct Keyring {
-    /// None for a key outside the group of prime order, or in another spelling.
-    points: HashMap<PublicKey, Option<EdwardsPoint>>,
+    keys: HashMap<PublicKey, Point>,
     ids: HashMap<String, PublicKey>,
+}
+
+/// A key's point.
+enum Point {
+    /// It was not looked at.
+    Unready,
+    /// It is of the group of prime order, in its one spelling.
+    Ready(EdwardsPoint),
+    /// It is not.
+    Odd,
 }
 
 /// A signature as part of a sum.
@@ -64,11 +75,23 @@ impl Claim<'_> {
 }
 
 impl Keyring {
-    /// Gets a key ready.
+    /// Gets to know a key.
     pub fn learn(&mut self, key: &PublicKey) {
-        if !self.points.contains_key(key) {
-            self.points.insert(*key, point(&key.0));
+        if !self.keys.contains_key(key) {
+            self.keys.insert(*key, Point::Unready);
             self.ids.insert(key.id().to_string(), *key);
+        }
+    }
+
+    /// Gets the keys ready if that pays for so many signatures.
+    pub fn ready(&mut self, signatures: usize) {
+        if signatures < TOGETHER_MIN {
+            return;
+        }
+        for (key, point) in &mut self.keys {
+            if matches!(point, Point::Unready) {
+                *point = Point::of(&key.0);
+            }
         }
     }
 
@@ -94,7 +117,7 @@ impl Keyring {
     pub fn hold(&self, claims: &[&Claim<'_>]) -> Vec<bool> {
         let mut held = vec![false; claims.len()];
         let mut terms = Vec::with_capacity(claims.len());
-        let together = claims.len() >= TOGETHER_MIN;
+        let together = claims.len() >= HALVED_MIN;
         for ((at, claim), held) in claims.iter().enumerate().zip(&mut held) {
             let term = together.then(|| self.term(at, claim));
             match term.flatten() {
@@ -107,7 +130,9 @@ impl Keyring {
     }
 
     fn term(&self, at: usize, claim: &Claim<'_>) -> Option<Term> {
-        let point = (*self.points.get(&claim.key)?)?;
+        let Point::Ready(point) = *self.keys.get(&claim.key)? else {
+            return None;
+        };
         let (r_bytes, s) = claim.signature.split_first_chunk::<32>()?;
         let s: Option<Scalar> = Scalar::from_canonical_bytes(s.try_into().ok()?).into();
         let mut hash = Context::new(&SHA512);
@@ -126,9 +151,11 @@ impl Keyring {
     }
 }
 
-/// A public key's point, if it is of the group of prime order.
-fn point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
-    canonical(bytes).filter(EdwardsPoint::is_torsion_free)
+impl Point {
+    fn of(key: &[u8; 32]) -> Self {
+        let point = canonical(key).filter(EdwardsPoint::is_torsion_free);
+        point.map_or(Self::Odd, Self::Ready)
+    }
 }
 
 /// A point in its one spelling. Not the neutral one, which has two.
@@ -148,7 +175,7 @@ fn settle(terms: &[Term], claims: &[&Claim<'_>], held: &mut [bool]) {
             *held = holds;
         }
     };
-    if terms.len() < TOGETHER_MIN {
+    if terms.len() < HALVED_MIN {
         for term in terms {
             let holds = claims.get(term.at).is_some_and(|claim| claim.holds());
             tell(term, holds);

@@ -28,6 +28,9 @@ impl Pipeline {
         let (permits, any) = self.words.take(entries);
         // Only now: what could not be read is read again.
         self.heard = Some(told);
+        if any {
+            self.parts.state.set_said(self.words.said());
+        }
         if !permits.is_empty() {
             self.parts.state.permits().heard(permits);
             self.feed_rewrites();

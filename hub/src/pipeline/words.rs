@@ -43,6 +43,12 @@ impl Words {
         }
     }
 
+    /// What counts, in the order of the log.
+    #[must_use]
+    pub fn said(&self) -> &[VerifiedOverride] {
+        &self.said
+    }
+
     /// The first place of the log that was not looked at.
     #[must_use]
     pub fn next(&self) -> u64 {

@@ -48,7 +48,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
     match endpoint {
         Endpoint::OpenApi => Some(get(async || Json(openapi::document()))),
-        Endpoint::Fleet => Some(get(fleet)),
+        Endpoint::Fleet => Some(get(async |Shared(state): App| Json(views::fleet(&state)))),
         Endpoint::Overrides => Some(get(overrides)),
         Endpoint::Cluster => Some(get(cluster)),
         Endpoint::Objects => Some(get(objects)),
@@ -129,11 +129,6 @@ impl From<JsonRejection> for Failed {
     }
 }
 
-async fn fleet(Shared(state): App) -> Response {
-    said::look(&state).await;
-    Json(views::fleet(&state)).into_response()
-}
-
 async fn overrides(Shared(state): App) -> Response {
     match said::list(&state).await {
         Ok(found) => Json(found).into_response(),
@@ -142,7 +137,6 @@ async fn overrides(Shared(state): App) -> Response {
 }
 
 async fn cluster(Shared(state): App, Path(name): Path<String>) -> Result<Response, Failed> {
-    said::look(&state).await;
     let found = views::cluster(&state, &name).ok_or_else(|| Failed::no_cluster(&name))?;
     Ok(Json(found).into_response())
 }

@@ -1,125 +1,38 @@
-//! What people with override keys said, as operators are shown it: judged by the rules of the agents, for each cluster.
-//!
-//! Nothing here decides anything: agents judge for themselves.
+//! What people with override keys said, as operators are shown it. Nothing here decides anything: agents judge for themselves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use countersign_fleet::api::{Overrides, Paused};
-use countersign_ledger::dsse::{Envelope, Limits};
-use countersign_ledger::key::RingVerifier;
-use countersign_ledger::statement::Statement;
 use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::time::Time;
-use countersign_ledger::trust::{Roots, VerifiedRoot, Windows};
-use countersign_ledger::verify::Known;
-use countersign_ledger::verify::overrides::{Standing, VerifiedOverride, rejudge, standing};
+use countersign_ledger::verify::overrides::{Standing, VerifiedOverride, standing};
 use jiff::Timestamp;
 
 use super::entries::{Refusal, proven};
 use super::limits::OVERRIDES_LISTED_MAX;
-use super::state::{State, Trust};
-use crate::log::{Log, ReadError};
+use super::state::State;
 use crate::store::index::OutsideKind;
 
-/// What was judged last.
+/// What counts of what was said, as the pipeline heard it last.
 #[derive(Debug, Default)]
-pub(crate) struct Said(RwLock<Arc<Judged>>);
-
-#[derive(Debug, Default)]
-struct Judged {
-    /// What was told of entries from outside when they were looked at; none before the first look.
-    told: Option<u64>,
-    clusters: BTreeMap<String, Vec<VerifiedOverride>>,
-}
+pub(crate) struct Said(RwLock<Arc<[VerifiedOverride]>>);
 
 impl Said {
-    fn judged(&self) -> Arc<Judged> {
-        let judged = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&judged)
+    pub(crate) fn set(&self, words: &[VerifiedOverride]) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = words.into();
     }
 
-    /// The pauses that hold for a cluster, by what was looked at last.
+    /// The pauses that hold for a cluster.
     pub(crate) fn pauses(&self, cluster: &str, now: Timestamp) -> Vec<Paused> {
-        let judged = self.judged();
-        let words = judged.clusters.get(cluster);
-        words.map_or_else(Vec::new, |words| pauses(words, now))
-    }
-}
-
-/// Reads what came in since the last look, if anything did.
-pub(crate) async fn look(state: &State) {
-    let Some(log) = state.log.as_ref().filter(|_| state.is_ready()) else {
-        return;
-    };
-    let told = Some(*state.watch_outside().borrow());
-    if state.said.judged().told == told {
-        return;
-    }
-    match judge(log, &state.trust()).await {
-        Ok(clusters) => {
-            let judged = Arc::new(Judged { told, clusters });
-            *state.said.0.write().unwrap_or_else(PoisonError::into_inner) = judged;
-        }
-        // What was known is shown; the next request looks again.
-        Err(error) => tracing::warn!(%error, "overrides can't be read for operators"),
-    }
-}
-
-async fn judge(
-    log: &Log,
-    trust: &Trust,
-) -> Result<BTreeMap<String, Vec<VerifiedOverride>>, ReadError> {
-    let Some(roots) = roots(trust) else {
-        return Ok(BTreeMap::new());
-    };
-    let windows = windows(&roots, &log.trust_entries().await?);
-    let fleet = log.outside(OutsideKind::Override, "").await?;
-    let mut clusters = BTreeMap::new();
-    for name in trust.clusters.keys() {
-        let own = log.outside(OutsideKind::Override, name).await?;
-        let known = Known {
-            windows: windows.clone(),
-            ..Known::new(name, roots.clone(), None)
+        let words = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let concerns = |word: &&VerifiedOverride| {
+            let of = word.says().cluster.as_deref();
+            of.is_none_or(|of| of == cluster)
         };
-        let words = own.iter().chain(&fleet);
-        let counted = words
-            .filter_map(|(index, bytes)| rejudge(&known, bytes, *index, &RingVerifier).ok())
-            .collect();
-        clusters.insert(name.clone(), counted);
-    }
-    Ok(clusters)
-}
-
-fn roots(trust: &Trust) -> Option<Roots> {
-    let mut documents = trust.documents.iter().map(|(_, bytes)| bytes);
-    let mut roots = Roots::new(VerifiedRoot::parse(documents.next()?, &RingVerifier).ok()?);
-    for document in documents {
-        roots.extend(document, &RingVerifier).ok()?;
-    }
-    Some(roots)
-}
-
-/// Since when roots are in effect, as this hub itself said.
-fn windows(roots: &Roots, entries: &[(u64, Bytes)]) -> Windows {
-    let mut windows = Windows::default();
-    for (index, bytes) in entries {
-        let root = version(bytes).and_then(|version| roots.at(version));
-        if let Some(root) = root
-            && windows.push(*index, Arc::new(root.clone())).is_err()
-        {
-            break;
-        }
-    }
-    windows
-}
-
-fn version(bytes: &[u8]) -> Option<u64> {
-    let envelope = Envelope::parse(bytes, &Limits::entry()).ok()?;
-    match Statement::parse(envelope.payload()).ok()? {
-        Statement::TrustEntry(entry) => Some(entry.version),
-        _ => None,
+        let own: Vec<VerifiedOverride> = words.iter().filter(concerns).cloned().collect();
+        pauses(&own, now)
     }
 }
 
@@ -145,18 +58,16 @@ fn pauses(words: &[VerifiedOverride], now: Timestamp) -> Vec<Paused> {
         .collect()
 }
 
-/// All that override keys said, the newest if it is too much, each with its proof.
+/// All that override keys signed, the newest if it is too much, each with its proof.
 pub(crate) async fn list(state: &State) -> Result<Overrides, Refusal> {
     let Some(log) = &state.log else {
         return Ok(Overrides::default());
     };
-    let mut all: BTreeMap<u64, Bytes> = BTreeMap::new();
-    let trust = state.trust();
-    let names = trust.clusters.keys().map(String::as_str);
-    for about in names.chain([""]) {
-        let found = log.outside(OutsideKind::Override, about).await;
-        all.extend(found.map_err(|error| Refusal::fault(&error))?);
-    }
+    let found = log.outside_from(OutsideKind::Override, 0).await;
+    let mut all: BTreeMap<u64, Bytes> = found
+        .map_err(|error| Refusal::fault(&error))?
+        .into_iter()
+        .collect();
     let more = all.len() > OVERRIDES_LISTED_MAX;
     while all.len() > OVERRIDES_LISTED_MAX {
         all.pop_first();

@@ -2,7 +2,7 @@
 //!
 //! | from the pipeline | from agents | from operators |
 //! |---|---|---|
-//! | [`State::publish`], [`State::set_fleet`], [`State::forget_gone`] | reports, registrations | permits, sync |
+//! | [`State::publish`], [`State::set_fleet`], [`State::set_said`], [`State::forget_gone`] | reports, registrations | permits, sync |
 //! | asks [`State::recipient`], [`State::gone`], [`State::permits`] | | |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use countersign_fleet::api::{Alarm, AppWants, Mistake, PermitNeeded, Source, TrustRootInUse};
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::trust::{Level, VerifiedRoot};
+use countersign_ledger::verify::overrides::VerifiedOverride;
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use tokio::sync::watch;
@@ -210,6 +211,11 @@ impl State {
     pub fn publish(&self, cluster: &str, head: Head) -> bool {
         self.cluster(cluster)
             .is_some_and(|known| known.newest.publish(head))
+    }
+
+    /// Replaces what counts of what people with override keys said.
+    pub fn set_said(&self, words: &[VerifiedOverride]) {
+        self.said.set(words);
     }
 
     /// Replaces what is known of the newest commit.

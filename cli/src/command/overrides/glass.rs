@@ -203,7 +203,7 @@ mod tests {
         let material = material();
         let root = VerifiedRoot::parse(material.trust.bytes(), &RingVerifier).unwrap();
         let sealer = FileKey::from_pem(&material.sealer_keys["prod"]).unwrap();
-        let log = FileKey::from_pem(&material.log_key).unwrap();
+        let log = FileKey::from_pem(material.log_key.as_ref().unwrap()).unwrap();
         let sign = |desired: &Desired, key: &FileKey| {
             dsse::sign(PAYLOAD_TYPE, &desired.payload().unwrap(), &[key]).unwrap()
         };

@@ -37,7 +37,7 @@ fn root() -> VerifiedRoot {
         name: "ada".into(),
     }];
     let signed = document
-        .sign(&[&FileKey::from_pem(&root_key).unwrap()])
+        .sign(&[&FileKey::from_pem(root_key.as_ref().unwrap()).unwrap()])
         .unwrap();
     VerifiedRoot::parse(signed.bytes(), &RingVerifier).unwrap()
 }

@@ -46,8 +46,8 @@ fn stand() -> Stand {
     .unwrap();
     Stand {
         root: VerifiedRoot::parse(trust.bytes(), &RingVerifier).unwrap(),
-        log: FileKey::from_pem(&log_key).unwrap(),
-        ca: FileKey::from_pem(&agent_ca_key).unwrap(),
+        log: FileKey::from_pem(log_key.as_ref().unwrap()).unwrap(),
+        ca: FileKey::from_pem(agent_ca_key.as_ref().unwrap()).unwrap(),
         receipt: FileKey::from_seed(&[7; 32]).unwrap(),
     }
 }
