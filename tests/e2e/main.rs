@@ -52,5 +52,6 @@ mod test_cluster;
 mod thousand;
 #[path = "../threats/mod.rs"]
 mod threats;
+mod vault;
 mod witness;
 mod witnessed;
