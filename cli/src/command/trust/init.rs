@@ -8,8 +8,8 @@ use clap::Args;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::{FileKey, PublicKey, Sign, SignFault};
 use countersign_ledger::name;
-use countersign_ledger::trust::init::{FirstRoot, Held, InitError, Material};
 use countersign_ledger::trust::TrustRootError;
+use countersign_ledger::trust::init::{FirstRoot, Held, InitError, Material};
 use countersign_signer::Signer;
 use jiff::Timestamp;
 
