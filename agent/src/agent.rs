@@ -285,6 +285,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), StartE
         roots,
         overrides,
         held: None,
+        stood: None,
         checked: checked.unwrap_or_default(),
         kept: None,
         newest,

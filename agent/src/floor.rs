@@ -187,6 +187,7 @@ mod tests {
             root: Digest::of(&size.to_be_bytes()),
             note: format!("note of {size}").into_bytes(),
             time: None,
+            before: None,
         };
         Floor {
             cluster: "one".into(),

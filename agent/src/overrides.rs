@@ -10,6 +10,7 @@ use countersign_ledger::refusal::Refusal;
 use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::time::Time;
 use countersign_ledger::verify::Known;
+use countersign_ledger::verify::deletions::matters as permit_matters;
 use countersign_ledger::verify::overrides::{InForce, Pause, VerifiedOverride, in_force, rejudge};
 use serde::{Deserialize, Serialize};
 
@@ -104,15 +105,17 @@ impl Overrides {
         new
     }
 
+    /// All that is kept, in the order of the log.
+    #[must_use]
+    pub fn all(&self) -> Vec<VerifiedOverride> {
+        let words = self.words.values();
+        words.map(|word| word.verified.clone()).collect()
+    }
+
     /// What holds at a time.
     #[must_use]
     pub fn in_force(&self, now: Time) -> InForce {
-        let words: Vec<VerifiedOverride> = self
-            .words
-            .values()
-            .map(|word| word.verified.clone())
-            .collect();
-        in_force(&words, now)
+        in_force(&self.all(), now)
     }
 
     /// Which pauses began and ended since this was asked last, by what holds now. What can't matter any more is forgotten.
@@ -155,14 +158,16 @@ impl Overrides {
         turns
     }
 
-    /// Keeps what has not ended, and each resume after a pause that has not.
+    /// Keeps what has not ended, each resume after a pause that has not, and for a while permits: the state that was sealed
+    /// under one may come late.
     fn forget(&mut self, now: Time) {
         let mut paused = false;
         self.words.retain(|_, word| {
             let says = word.verified.says();
             let holds = now < says.until;
             paused |= holds && says.kind == OverrideKind::Pause;
-            holds || (paused && says.kind == OverrideKind::Resume)
+            let permits = says.kind == OverrideKind::Deletion && permit_matters(says.until, now);
+            holds || permits || (paused && says.kind == OverrideKind::Resume)
         });
         while self.words.len() > KEPT_MAX {
             self.words.pop_first();

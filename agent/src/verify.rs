@@ -24,11 +24,12 @@ use crate::plan::Desired;
 
 mod author;
 mod desired;
+mod glass;
 mod second;
 
 pub use author::Commits;
 use author::GitObjects;
-pub use second::Words;
+pub use second::{Ground, Words};
 
 /// Bytes that came from outside and were not checked.
 #[derive(Debug, Clone)]
@@ -80,6 +81,8 @@ pub struct Shown {
     pub note: Vec<u8>,
     /// The proof.
     pub proof: Inclusion,
+    /// The place of the override under which it came before witnesses had seen it.
+    pub glass: Option<u64>,
 }
 
 /// A chain of envelopes, followed batch by batch.
@@ -130,10 +133,13 @@ impl Chain {
         let checkpoint = match &batch.checkpoint {
             None => None,
             Some(Note { note, consistency }) => {
-                let verified =
-                    verify::checkpoint(&known, note, consistency, Some(now), &RingVerifier)?;
-                known = known.seeing(&verified);
-                Some(verified)
+                match verify::checkpoint(&known, note, consistency, Some(now), &RingVerifier) {
+                    Ok(verified) => {
+                        known = known.seeing(&verified);
+                        Some(verified)
+                    }
+                    Err(refusal) => return self.through_glass(batch, refusal, now),
+                }
             }
         };
         known.windows = windows(&known, &batch.trust_entries, checkpoint.as_ref())?;
@@ -167,10 +173,11 @@ impl Chain {
                     shown: shown.map(|(checkpoint, proof)| Shown {
                         note: checkpoint.seen().note.clone(),
                         proof,
+                        glass: None,
                     }),
                     words: Words {
                         entries: batch.reproductions.clone(),
-                        checkpoint: checkpoint.clone(),
+                        ground: checkpoint.clone().map(Ground::Witnessed),
                     },
                     git_objects: Untrusted(git_objects.objects.clone()),
                 });
@@ -246,17 +253,21 @@ fn windows(
     entries: &[Link<Bytes>],
     checkpoint: Option<&VerifiedCheckpoint>,
 ) -> Result<Windows, Refusal> {
-    let newest = known.windows.effects().next_back();
-    let is_new = |link: &&Link<Bytes>| match (newest, &link.proof) {
-        (Some((since, _)), Some(proof)) => proof.index > since,
-        (None, _) | (_, None) => true,
-    };
-    let new: Vec<Link<Bytes>> = entries.iter().filter(is_new).cloned().collect();
+    let new = new_entries(known, entries);
     if new.is_empty() {
         return Ok(known.windows.clone());
     }
     let checkpoint = checkpoint.ok_or(Refusal::LogProofMissing)?;
     verify::trust_entries(known, &new, checkpoint, &RingVerifier)
+}
+
+fn new_entries(known: &Known, entries: &[Link<Bytes>]) -> Vec<Link<Bytes>> {
+    let newest = known.windows.effects().next_back();
+    let is_new = |link: &&Link<Bytes>| match (newest, &link.proof) {
+        (Some((since, _)), Some(proof)) => proof.index > since,
+        (None, _) | (_, None) => true,
+    };
+    entries.iter().filter(is_new).cloned().collect()
 }
 
 /// Checks the section list of a statement.
@@ -458,7 +469,8 @@ pub fn saved_statement(
         proof: shown.map(|shown| shown.proof.clone()),
     };
     let note = shown.map(|shown| &shown.note[..]);
-    verify::restored(&known, &link, note, &RingVerifier)
+    let glass = shown.and_then(|shown| shown.glass);
+    verify::restored(&known, &link, note, glass, &RingVerifier)
 }
 
 #[cfg(test)]

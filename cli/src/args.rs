@@ -49,12 +49,18 @@ pub enum Command {
     Lock(command::lock::LockArgs),
     /// Make the hub look at the repository now.
     Sync(command::sync::SyncArgs),
+    /// Ask clusters for their signed word now.
+    Verify(command::verify::VerifyArgs),
     /// Allow a change that needs a person's word.
     Permit(command::permit::PermitArgs),
     /// Let nothing new be applied, for a time.
     Pause(command::overrides::PauseArgs),
     /// End pauses before their time.
     Resume(command::overrides::ResumeArgs),
+    /// Let one state of a cluster be applied while witnesses are away.
+    BreakGlass(command::overrides::GlassArgs),
+    /// Show what override keys signed, and what became of it.
+    Override(command::overrides::OverrideArgs),
     /// Answer an auditor's questions from the signed log, offline too.
     Audit(command::audit::AuditArgs),
     /// Say in the log what CI changes below the clusters.

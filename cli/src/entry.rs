@@ -14,7 +14,7 @@ use countersign_ledger::dsse::Envelope;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::tlog::merkle;
 use countersign_ledger::tlog::proof::ProofFile;
-use countersign_ledger::trust::VerifiedRoot;
+use countersign_ledger::trust::{Roots, VerifiedRoot};
 use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder};
 use serde::Serialize;
@@ -46,7 +46,6 @@ pub struct DoorArgs {
 pub struct Door {
     client: Client,
     hub: Url,
-    known: Known,
     /// The trust root that was named.
     pub root: VerifiedRoot,
 }
@@ -74,20 +73,10 @@ impl Door {
 
     /// The door of a hub whose log signs as `root` says; what witnesses of the root cosigned must be right too.
     pub fn under(root: VerifiedRoot, hub: &Url, ca: Option<&Path>) -> Result<Self, Failure> {
-        let Some(log) = root.log().cloned() else {
-            let fleet = safe(root.fleet());
-            return Err(Failure::Mistake(format!(
-                "the trust root of {fleet} names no log"
-            )));
-        };
-        let known = Known {
-            logs: vec![log],
-            policy: root.witnesses().cloned(),
-        };
+        known(&root)?;
         Ok(Self {
             client: client(hub, ca)?,
             hub: hub.clone(),
-            known,
             root,
         })
     }
@@ -122,6 +111,11 @@ impl Door {
         Ok(self.client.post(self.url(path)?))
     }
 
+    /// The same without a body.
+    pub fn get(&self, path: &str) -> Result<RequestBuilder, Failure> {
+        Ok(self.client.get(self.url(path)?))
+    }
+
     /// Sends, and reads what a success brought.
     pub fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
         send(&self.hub, request)
@@ -129,23 +123,34 @@ impl Door {
 
     /// The entry with this leaf hash is in the log that the trust root names.
     pub fn check(&self, proof: &[u8], leaf: &Digest) -> Result<Entered, Failure> {
-        let refused = |why: &dyn std::fmt::Display| {
-            Failure::Negative(safe(&format!("the hub's proof: {why}")))
-        };
-        let proof = ProofFile::parse(proof).map_err(|e| refused(&e))?;
-        let signed =
-            Signed::read(&proof.checkpoint.bytes(), &self.known).map_err(|e| refused(&e))?;
-        let (size, root) = (signed.checkpoint.size, &signed.checkpoint.root);
-        merkle::verify_inclusion(proof.index, size, leaf, &proof.hashes, root)
-            .map_err(|e| refused(&e))?;
-        Ok(Entered {
-            index: proof.index,
-            proof,
-        })
+        in_log(&self.root, proof, leaf)
     }
 }
 
-fn trust_root(file: &Path) -> Result<VerifiedRoot, Failure> {
+fn known(root: &VerifiedRoot) -> Result<Known, Failure> {
+    Known::of_roots(&Roots::new(root.clone())).ok_or_else(|| {
+        let fleet = safe(root.fleet());
+        Failure::Mistake(format!("the trust root of {fleet} names no log"))
+    })
+}
+
+/// The entry with this leaf hash is in the log that `root` names; what witnesses of the root cosigned must be right too.
+pub fn in_log(root: &VerifiedRoot, proof: &[u8], leaf: &Digest) -> Result<Entered, Failure> {
+    let refused =
+        |why: &dyn std::fmt::Display| Failure::Negative(safe(&format!("the hub's proof: {why}")));
+    let proof = ProofFile::parse(proof).map_err(|e| refused(&e))?;
+    let signed = Signed::read(&proof.checkpoint.bytes(), &known(root)?).map_err(|e| refused(&e))?;
+    let (size, root) = (signed.checkpoint.size, &signed.checkpoint.root);
+    merkle::verify_inclusion(proof.index, size, leaf, &proof.hashes, root)
+        .map_err(|e| refused(&e))?;
+    Ok(Entered {
+        index: proof.index,
+        proof,
+    })
+}
+
+/// Reads a trust root.
+pub fn trust_root(file: &Path) -> Result<VerifiedRoot, Failure> {
     let bytes = std::fs::read(file).map_err(|error| Failure::file(file, &error))?;
     VerifiedRoot::parse(&bytes, &RingVerifier).map_err(|refusal| {
         let text = format!("{}: {refusal} ({})", file.display(), refusal.code());

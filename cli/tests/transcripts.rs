@@ -179,8 +179,20 @@ fn a_second_renderer_says_what_it_needs() {
 }
 
 #[test]
+fn people_with_override_keys_see_what_they_can_say() {
+    check("overrides");
+}
+
+#[test]
 fn every_command_has_an_example_in_its_help() {
     for command in [
+        "pause",
+        "resume",
+        "break-glass",
+        "override",
+        "override list",
+        "verify",
+        "verify now",
         "status",
         "sync",
         "reproduce",

@@ -1,6 +1,7 @@
 //! How much a commit may delete without a person's word. Pure.
 use std::collections::BTreeSet;
 
+use countersign_ledger::deletion::{self, PERCENT_FROM};
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
 
@@ -8,17 +9,6 @@ use crate::document::KindName;
 use crate::failure::AppFailure;
 use crate::model::PruneLimits;
 use crate::permit::deletion_digest;
-
-/// Apps of up to this many objects have no limit in percent.
-const PERCENT_FROM: usize = 20;
-
-/// Kinds whose deletion takes more along than themselves.
-pub const PROTECTED: [&str; 4] = [
-    "Namespace",
-    "CustomResourceDefinition.apiextensions.k8s.io",
-    "PersistentVolumeClaim",
-    "PersistentVolume",
-];
 
 /// Permits for deletions: app and [`deletion_digest`].
 pub type DeletionPermits = BTreeSet<(String, Digest)>;
@@ -93,7 +83,7 @@ fn reason(limits: &PruneLimits, had: usize, lost: &[&ObjectId]) -> Option<String
 /// Whether an object of this kind is never deleted without a permit.
 pub fn is_protected(limits: &PruneLimits, id: &ObjectId) -> bool {
     let kind = KindName::of(&id.group, &id.kind);
-    PROTECTED.contains(&kind.as_str()) || limits.protected_kinds.contains(&kind)
+    deletion::is_protected(id) || limits.protected_kinds.contains(&kind)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Permits: acts that need a person's word, stored by the hub, carried in the signed statement and shown (DECISIONS 15).
-use countersign_ledger::digest::Digest;
-use countersign_ledger::identity::ObjectId;
+pub use countersign_ledger::deletion::deletion_digest;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,31 +49,4 @@ impl Permit {
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.issued <= now && now < self.until
     }
-}
-
-/// Names exactly what would be deleted of an app on a cluster, whatever else a commit changes: SHA-256 of the canonical
-/// JSON `{"app","cluster","format","ids":[{"group","kind","name","namespace"}…]}`, identities sorted.
-pub fn deletion_digest<'a>(
-    cluster: &str,
-    app: &str,
-    ids: impl IntoIterator<Item = &'a ObjectId>,
-) -> Digest {
-    let mut ids: Vec<&ObjectId> = ids.into_iter().collect();
-    ids.sort();
-    ids.dedup();
-    let mut bytes = Vec::new();
-    let text = |out: &mut Vec<u8>, text: &str| countersign_ledger::json::write_string(text, out);
-    bytes.extend_from_slice(b"{\"app\":");
-    text(&mut bytes, app);
-    bytes.extend_from_slice(b",\"cluster\":");
-    text(&mut bytes, cluster);
-    bytes.extend_from_slice(b",\"format\":\"https://countersign.dev/deletion/v1\",\"ids\":[");
-    for (index, id) in ids.iter().enumerate() {
-        if index > 0 {
-            bytes.push(b',');
-        }
-        id.write(&mut bytes);
-    }
-    bytes.extend_from_slice(b"]}");
-    Digest::of(&bytes)
 }

@@ -258,6 +258,7 @@ async fn once(
     }
     let parts = Parts {
         root,
+        roots: all_roots,
         sealer,
         secrets,
         stage,

@@ -2,9 +2,9 @@
 //!
 //! | stage | file | what happens on a failure |
 //! |---|---|---|
-//! | what changed, load | here | the commit is tried again; heads stay |
+//! | what changed, load | `read` | the commit is tried again; heads stay |
 //! | render, check, carry | [`cluster`], through [`stage`] | that app keeps its last good objects and is reported |
-//! | seal | [`crate::seal`] | tried again while it is certain that nothing happened; else the hub stops and replays |
+//! | seal | `entry`, [`crate::seal`] | tried again while it is certain that nothing happened; else the hub stops and replays |
 //! | publish | [`crate::serve`] | — |
 //!
 //! A commit that changes nothing that a cluster reads costs one `source` entry: no document is parsed, nothing is
@@ -13,6 +13,7 @@
 
 pub mod cluster;
 pub mod limits;
+pub mod pause;
 pub mod permits;
 pub mod policies;
 pub mod shelf;
@@ -21,8 +22,13 @@ pub mod stage;
 pub mod status;
 pub mod verdicts;
 pub mod view;
+pub mod words;
 pub mod workers;
 
+mod entry;
+mod hear;
+mod read;
+mod remember;
 mod repeat;
 mod step;
 
@@ -36,11 +42,12 @@ use countersign_fleet::load::DocumentCache;
 use countersign_fleet::tree::{GitStore, TreeFault};
 use countersign_ledger::Digest;
 use countersign_ledger::commit::People;
-use countersign_ledger::trust::VerifiedRoot;
+use countersign_ledger::trust::{Roots, VerifiedRoot};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::log::ReadError;
 use crate::metrics::Metrics;
 use crate::seal::{SealError, Sealer, Secrets};
 use crate::serve::State;
@@ -48,6 +55,7 @@ use crate::track::tracker::{Moved, TrackHandle};
 use policies::PoliciesError;
 use repeat::Repeats;
 use stage::Stage;
+use words::{Paused, Words};
 
 /// First pause after a fault; doubled up to [`RETRY_MAX`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -58,6 +66,8 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 pub struct Parts {
     /// The trust root.
     pub root: Arc<VerifiedRoot>,
+    /// All trust roots: whose word counted where in the log.
+    pub roots: Roots,
     /// Seals.
     pub sealer: Arc<Sealer>,
     /// Encrypts.
@@ -84,6 +94,9 @@ pub enum PipelineError {
     /// Sealing failed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// What people said can't be read from the log.
+    #[error("the log can't be read: {0}")]
+    Log(#[from] ReadError),
     /// A worker thread ended early.
     #[error("a task of the pipeline was cut off")]
     Cut,
@@ -136,6 +149,8 @@ struct Known {
     waiting: Vec<Waiting>,
     /// A fault of the environment kept an app from moving: the next pass looks again.
     again: bool,
+    /// Apps that were paused when it was looked at.
+    paused: Paused,
 }
 
 /// The pipeline.
@@ -148,6 +163,11 @@ pub struct Pipeline {
     clusters: BTreeMap<String, Known>,
     differing: BTreeSet<(String, Digest)>,
     permits: BTreeSet<String>,
+    words: Words,
+    /// Changes when somebody outside said something.
+    said: watch::Receiver<u64>,
+    /// What `said` was when it was listened to last.
+    heard: Option<u64>,
     /// The mirror, open; what was read of it is known for the next commit. `None` after it could not be read.
     store: Option<GitStore>,
     repeats: Repeats,
@@ -159,10 +179,12 @@ impl Pipeline {
     /// Reads back what each cluster runs.
     ///
     /// # Errors
-    /// [`SealError`] if a sealed manifest can't be read.
-    pub async fn open(parts: Parts) -> Result<Self, SealError> {
+    /// [`PipelineError`] if a sealed manifest or the log can't be read.
+    pub async fn open(parts: Parts) -> Result<Self, PipelineError> {
         let mut clusters: BTreeMap<String, Known> = BTreeMap::new();
+        let mut named = Vec::new();
         for (cluster, head) in parts.sealer.heads().await {
+            named.extend(head.desired.permits.iter().cloned());
             let Some(stored) = parts.sealer.manifest(&head.desired.manifest).await? else {
                 continue;
             };
@@ -184,7 +206,14 @@ impl Pipeline {
             tracing::error!(%mistake, "no commit signature counts until a new trust root lists people whose keys can be read");
             People::default()
         });
-        let pipeline = Self {
+        let effects = match &parts.state.log {
+            Some(log) => log.trust_entries().await?,
+            None => Vec::new(),
+        };
+        let mut pipeline = Self {
+            words: Words::new(parts.roots.clone(), &effects),
+            said: parts.state.watch_outside(),
+            heard: None,
             parts,
             people,
             documents: Arc::default(),
@@ -196,7 +225,10 @@ impl Pipeline {
             repeats,
             renders_counted: 0,
         };
-        // A crash may have come between sealing a rewrite and noting that its permit is used.
+        pipeline.hear().await?;
+        // A crash may have come between sealing what was permitted and noting that the permit is used.
+        let standing = pipeline.parts.state.permits().standing();
+        pipeline.spend(&permits::named_in(&standing, &named)).await;
         if let Some(last) = pipeline.parts.sealer.last_source()? {
             pipeline.rewritten(&last.reference, &last.new).await;
         }
@@ -219,6 +251,7 @@ impl Pipeline {
         let mut gone = self.parts.state.watch_gone();
         let mut registered = self.parts.state.watch_registered();
         let mut track = self.parts.track.subscribe();
+        let mut said = self.parts.state.watch_outside();
         let mut failures = 0;
         loop {
             let newest = moved.borrow_and_update().clone();
@@ -244,6 +277,7 @@ impl Pipeline {
                 }
             };
             self.publish_status(newest.as_ref());
+            let turn = self.words.next_end(self.parts.state.now());
             loop {
                 tokio::select! {
                     biased;
@@ -259,6 +293,12 @@ impl Pipeline {
                         break;
                     }
                     Ok(()) = registered.changed() => break,
+                    Ok(()) = said.changed() => match self.hear().await {
+                        Ok(false) => {}
+                        // What can't be read now is read with the next try.
+                        Ok(true) | Err(_) => break,
+                    },
+                    () = hear::over(&self.parts.state, turn) => break,
                     Ok(()) = track.changed() => self.publish_status(newest.as_ref()),
                     () = sleep(retry) => break,
                 }
@@ -268,8 +308,8 @@ impl Pipeline {
 
     /// Gives the tracker the rewrites that people permitted.
     pub fn feed_rewrites(&self) {
-        for permit in permits::rewrites(&self.parts.state.permits().all()) {
-            self.parts.track.permit_rewrite(permit);
+        for (permit, until) in permits::rewrites(&self.parts.state.permits().standing()) {
+            self.parts.track.permit_rewrite(permit, until);
         }
     }
 
@@ -284,7 +324,7 @@ impl Pipeline {
                 .parts
                 .state
                 .alarm("POLICIES_UNREADABLE", error.to_string()),
-            PipelineError::Seal(_) | PipelineError::Cut => {
+            PipelineError::Seal(_) | PipelineError::Log(_) | PipelineError::Cut => {
                 self.parts.state.alarm("NOT_SEALED", error.to_string())
             }
         }

@@ -118,17 +118,22 @@ async fn rewritten_history_is_refused_until_a_person_permits_exactly_that_commit
     repo.set("refs/heads/main", sideways);
     running.look().await;
     let name = RefName::parse("main").unwrap();
-    running.handle.permit_rewrite(RewritePermit {
+    let other = RewritePermit {
         name: name.clone(),
         commit: first,
-    });
+    };
+    running.handle.permit_rewrite(other, None);
     running.look().await;
     assert_eq!(running.commit(), Some(second), "another commit's permit");
     let permit = RewritePermit {
         name,
         commit: sideways,
     };
-    running.handle.permit_rewrite(permit.clone());
+    let ended = jiff::Timestamp::now();
+    running.handle.permit_rewrite(permit.clone(), Some(ended));
+    running.look().await;
+    assert_eq!(running.commit(), Some(second), "a permit that has ended");
+    running.handle.permit_rewrite(permit.clone(), None);
     until("permitted", || running.commit() == Some(sideways)).await;
     assert_eq!(running.handle.spent_permits(), vec![permit]);
     assert_eq!(running.trouble(), None);

@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod claim;
 pub mod commit;
+pub mod deletion;
 pub mod digest;
 pub mod dsse;
 pub mod fork;
@@ -16,6 +17,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod nonce;
 pub mod receipt;
 pub mod refusal;
 pub mod secret;

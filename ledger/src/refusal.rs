@@ -245,6 +245,18 @@ pub enum Refusal {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A state deletes beyond the limits, and nobody who may permit that did.
+    #[error(
+        "it deletes {objects} objects of app {app}, which nobody permitted; if that is meant: countersign permit deletion {app} --manifest {digest} --cluster CLUSTER --key KEY"
+    )]
+    DeletionNotPermitted {
+        /// The app.
+        app: String,
+        /// Number of those objects.
+        objects: usize,
+        /// What a person would have to permit.
+        digest: Digest,
+    },
     /// The cluster's level asks for checks that were not made.
     #[error("the cluster asks for level {level}, and not all of its checks were made")]
     LevelNotMet {
@@ -419,6 +431,7 @@ impl Refusal {
             Self::ReproductionMismatch { .. } => "REPRODUCTION_MISMATCH",
             Self::ReproductionDisagrees { .. } => "REPRODUCTION_DISAGREES",
             Self::OverrideInvalid { .. } => "OVERRIDE_INVALID",
+            Self::DeletionNotPermitted { .. } => "DELETION_NOT_PERMITTED",
             Self::LevelNotMet { .. } => "LEVEL_NOT_MET",
             Self::EnvelopeMalformed(_) => "ENVELOPE_MALFORMED",
             Self::PayloadType { .. } => "PAYLOAD_TYPE",

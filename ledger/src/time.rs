@@ -81,14 +81,11 @@ impl FromStr for Time {
         let days = days(number(0, 4)?, number(5, 7)?, number(8, 10)?).ok_or(NotATime)?;
         let (hour, minute) = (number(11, 13)?, number(14, 16)?);
         let (second, ms) = (number(17, 19)?, number(20, 23)?);
-        let ms = days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000 + ms;
-        // One spelling a time: no hour 24, no leap second, no 30th of February.
-        let time = Self::from_ms(ms)?;
-        if time.to_string() == text {
-            Ok(time)
-        } else {
-            Err(NotATime)
+        // One spelling a time: no hour 24, no leap second.
+        if hour > 23 || minute > 59 || second > 59 {
+            return Err(NotATime);
         }
+        Self::from_ms(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000 + ms)
     }
 }
 
@@ -129,9 +126,9 @@ fn first_day(year: u64) -> u64 {
     (year - 1970) * 365 + leap_days(year) - leap_days(1970)
 }
 
-/// Days from the first of 1970 to a date; none before that, and none in a month that is none.
+/// Days from the first of 1970 to a date; none before that, and none of a month or day that is none.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    if year < 1970 || !(1..=12).contains(&month) || day == 0 {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=days_of(year, month)).contains(&day) {
         return None;
     }
     let months: u64 = (1..month).map(|month| days_of(year, month)).sum();

@@ -22,6 +22,7 @@ use kube::Api;
 use prost::Message as _;
 
 use crate::fixture::{CLUSTER, ONE, config_map};
+use crate::overrides::say;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -357,4 +358,35 @@ async fn a_cluster_without_a_network_goes_live_by_files_and_its_word_lands_in_th
     gap.agent.restart().unwrap();
     gap.carry(&first, "again.parcel");
     gap.lives("4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_and_its_end_reach_a_cluster_without_a_network() {
+    let mut gap = Gap::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
+    gap.sealed(1).await;
+    let key = gap.world.trust.path().join("ada.key");
+    let made = text(&key);
+    let add: &[&str] = &["add", "overrider", "--name", "ada", "--generate", &made];
+    gap.world.succeed(&[add]).await.unwrap();
+    let first = gap.export("first.parcel", false);
+    gap.carry(&first, "first.parcel");
+    gap.lives("1").await;
+
+    let said = async |gap: &Gap, word: &str| {
+        let words = [word, "--cluster", ONE, "--reason", "the vessel docks"];
+        let output = say(&gap.world, &key, &words).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+    };
+    said(&gap, "pause").await;
+    gap.push("2", 2).await;
+    let paused = gap.export("paused.parcel", false);
+    gap.carry(&paused, "paused.parcel");
+    gap.refused("PAUSED").await;
+    let map = gap.maps.get("a").await.unwrap();
+    assert_eq!(map.data.unwrap()["v"], "1");
+
+    said(&gap, "resume").await;
+    let resumed = gap.export("resumed.parcel", false);
+    gap.carry(&resumed, "resumed.parcel");
+    gap.lives("2").await;
 }

@@ -16,6 +16,7 @@ use crate::{
     fixture::{CLUSTER, ONE, Stand, config_map},
 };
 
+mod deletions;
 mod guide;
 mod keys;
 mod thief;

@@ -1,37 +1,34 @@
 //! Who may speak for a cluster, and who no more: joining, stealing, cloning, revoking, against the real programs.
 
+mod account;
 mod peer;
+mod revoked;
+mod stolen;
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_fleet::api::Connection;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::dsse::{self, Envelope, Limits, PAYLOAD_TYPE};
-use countersign_ledger::key::{FileKey, RingVerifier, Sign};
-use countersign_ledger::statement::enrolment::Method;
+use countersign_ledger::key::{FileKey, Sign};
 use countersign_ledger::statement::receipt::{AppCounts, Health, ReceiptKind, SeenCheckpoint};
 use countersign_ledger::statement::{Receipt, Statement};
 use countersign_ledger::time::Time;
 use countersign_ledger::tlog::merkle::EMPTY_ROOT;
-use countersign_proto::agent::v1 as proto;
 use countersign_tests::agent::{self, Agent};
 use countersign_tests::cli::{Cli, Output};
 use countersign_tests::cluster::{Cluster, Options};
 use countersign_tests::git::GitRepo;
 use countersign_tests::until;
 use countersign_tests::world::{FLEET, World};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
-use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
-use tonic::Code;
 
-use crate::fixture::{CLUSTER, ONE, Stand, config_map};
-use peer::{Proof, Stranger, code, connect, stolen};
+use crate::fixture::{CLUSTER, ONE, config_map};
+use peer::{Proof, Stranger};
 
 const TWO: &str = "two";
 const LIMIT: Duration = Duration::from_secs(90);
@@ -176,233 +173,6 @@ async fn a_join_token_serves_one_agent_of_one_cluster_within_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_certificate_reads_and_says_nothing_of_another_cluster() {
-    countersign_tests::install_tls();
-    let (world, commit) = fleet_of_two(|options| options).await;
-    let cluster = Cluster::start(Options::default()).await.unwrap();
-    let mut agent = world.join(ONE, &cluster).await.unwrap();
-    world.settled(&commit, &[ONE]).await.unwrap();
-    until("the first receipt", LIMIT, async || {
-        let said = statements(&world);
-        said.iter()
-            .any(|(_, it)| matches!(it, Statement::Receipt(_)))
-    })
-    .await;
-    agent.stop().await.unwrap();
-    let mut thief = connect(&world, Some(stolen(&agent))).await;
-
-    // It is cluster one's, whatever it asks for.
-    let request = proto::HeadsRequest::default();
-    let mut heads = thief.heads(request).await.unwrap().into_inner();
-    let head = heads.message().await.unwrap().unwrap();
-    for envelope in &head.envelopes {
-        let envelope = Envelope::parse(envelope, &Limits::entry()).unwrap();
-        let Ok(Statement::Desired(desired)) = Statement::parse(envelope.payload()) else {
-            panic!("no desired state");
-        };
-        assert_eq!(desired.cluster, ONE);
-    }
-    let of_two = statements(&world)
-        .into_iter()
-        .find_map(|(_, it)| match it {
-            Statement::Desired(it) if it.cluster == TWO => Some(it.manifest),
-            _ => None,
-        })
-        .expect("a state of two");
-    let list = blob(&world, &of_two);
-    let section: Digest = list["sections"][0]["digest"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let apps: Digest = list["apps"].as_str().unwrap().parse().unwrap();
-    for name in [of_two, section, apps] {
-        let request = proto::BlobsRequest {
-            digests: vec![Bytes::copy_from_slice(name.as_bytes())],
-        };
-        let refused = thief.blobs(request).await.map(drop).unwrap_err();
-        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
-    }
-
-    // What it signs for another cluster, or with another key, the log does not take.
-    let before = statements(&world).len();
-    let pem = std::fs::read_to_string(agent.data().join("keys/receipt.key")).unwrap();
-    let own = FileKey::from_pem(&pem).unwrap();
-    let other = FileKey::generate(&ring::rand::SystemRandom::new()).unwrap();
-    for (cluster, key, want) in [
-        (TWO, &own, "WRONG_CLUSTER"),
-        (ONE, &other, "RECEIPT_SIGNATURE_INVALID"),
-        (TWO, &other, "RECEIPT_SIGNATURE_INVALID"),
-    ] {
-        let asked = proto::ReceiptsRequest::default();
-        let at = thief.receipts(asked).await.unwrap().into_inner();
-        let forged = proto::ReceiptsRequest {
-            envelopes: vec![receipt(cluster, at.next_seq, Digest::of(&at.newest), key)],
-            tree_size: 0,
-        };
-        let answer = thief.receipts(forged).await.unwrap().into_inner();
-        assert_eq!(answer.refused_code, want, "{}", answer.refused);
-        assert!(answer.proofs.is_empty());
-    }
-    assert_eq!(statements(&world).len(), before);
-    let one = world.operator.cluster(ONE).await.unwrap();
-    let alarms: Vec<&str> = one.alarm_list.iter().map(|a| a.code.as_str()).collect();
-    assert!(alarms.contains(&"WRONG_CLUSTER"), "{alarms:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_agent_keeps_its_cluster_and_reads_says_and_renews_nothing() {
-    let mut stand = Stand::new(&[("clusters/one/a.yaml", &config_map("a", "v", "1"))]).await;
-    let uid = stand.uid("default", "a").await;
-    until("the first receipt", LIMIT, async || {
-        let said = statements(&stand.world);
-        said.iter()
-            .any(|(_, it)| matches!(it, Statement::Receipt(_)))
-    })
-    .await;
-    let early = token(&stand.world, ONE, &["--replace"]).await;
-
-    let args = ["cluster", "revoke", ONE, "--reason", "its node was stolen"];
-    let done = cli(&stand.world, &args).await;
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(done.stdout.contains("its node was stolen"), "{done:?}");
-    stand
-        .agent
-        .process
-        .line("AGENT_REVOKED", LIMIT)
-        .await
-        .unwrap();
-    until("its stream has ended", LIMIT, async || {
-        let one = stand.world.operator.cluster(ONE).await?;
-        anyhow::ensure!(one.summary.connection == Connection::Revoked, "{one:?}");
-        anyhow::Ok(())
-    })
-    .await;
-
-    // With all that lies on its volume, from anywhere.
-    let mut thief = connect(&stand.world, Some(stolen(&stand.agent))).await;
-    let refused = [
-        thief.heads(proto::HeadsRequest::default()).await.map(drop),
-        thief.blobs(proto::BlobsRequest::default()).await.map(drop),
-        thief
-            .receipts(proto::ReceiptsRequest::default())
-            .await
-            .map(drop),
-        thief
-            .report(proto::ReportRequest::default())
-            .await
-            .map(drop),
-        thief.enrol(proto::EnrolRequest::default()).await.map(drop),
-    ];
-    for refused in refused {
-        let refused = refused.unwrap_err();
-        assert_eq!(
-            (refused.code(), code(&refused)),
-            (Code::PermissionDenied, "AGENT_REVOKED")
-        );
-    }
-    let stranger = Stranger::on("uid");
-    let before = stranger
-        .refused(&stand.world, ONE, Proof::Token(&early))
-        .await;
-    assert_eq!(before, "TOKEN_REFUSED", "made before the revocation");
-
-    // A new commit does not reach the cluster; what it had is healed.
-    let missed = [("clusters/one/a.yaml", config_map("a", "v", "2"))];
-    let missed: Vec<(&str, &str)> = missed.iter().map(|(a, b)| (*a, b.as_str())).collect();
-    let commit = stand.world.push_files(&missed, "missed").unwrap();
-    until("the commit is sealed", LIMIT, async || {
-        let fleet = stand.world.operator.fleet().await?;
-        let at = fleet.source.commit.as_ref().map(|seen| seen.id.clone());
-        anyhow::ensure!(at.as_ref() == Some(&commit) && fleet.source.processed.is_some());
-        anyhow::Ok(())
-    })
-    .await;
-    let rival = PatchParams {
-        field_manager: Some("rival".into()),
-        ..PatchParams::default()
-    };
-    let hacked = Patch::Merge(json!({"data": {"v": "hacked"}}));
-    let maps = stand.config_maps("default");
-    maps.patch("a", &rival, &hacked).await.unwrap();
-    until("what was changed is back", LIMIT, async || {
-        stand.value("default", "a", "v").await.as_deref() == Some("1")
-    })
-    .await;
-    assert_eq!(stand.uid("default", "a").await, uid);
-
-    // It does not come back by itself, whether it is started again or asks anew.
-    let old_keys = stolen(&stand.agent);
-    stand.agent.restart().unwrap();
-    stand
-        .agent
-        .process
-        .line("AGENT_REVOKED", LIMIT)
-        .await
-        .unwrap();
-    stand.agent.stop().await.unwrap();
-
-    // A person lets a new one in.
-    let again = token(&stand.world, ONE, &["--replace"]).await;
-    let new = agent::Options::new(
-        stand.world.hub.agents_url(),
-        ONE,
-        stand.world.trust.document(),
-        &again,
-        stand.cluster(),
-    );
-    stand.agent = Agent::start(new).await.unwrap();
-    stand.settled(&commit).await;
-    assert_eq!(
-        stand.uid("default", "a").await,
-        uid,
-        "adopted, not recreated"
-    );
-    let mut thief = connect(&stand.world, Some(old_keys)).await;
-    let refused = thief.report(proto::ReportRequest::default()).await;
-    assert_eq!(code(&refused.unwrap_err()), "AGENT_REVOKED");
-
-    until("the new agent's receipt", LIMIT, async || {
-        let said = statements(&stand.world);
-        let last = said
-            .iter()
-            .rposition(|(_, it)| matches!(it, Statement::Enrolment(_)));
-        last.is_some_and(|at| {
-            let mut after = said[at..].iter();
-            after
-                .any(|(_, it)| matches!(it, Statement::Receipt(it) if it.kind == ReceiptKind::Sync))
-        })
-    })
-    .await;
-    let said: Vec<String> = statements(&stand.world)
-        .iter()
-        .filter_map(|(envelope, it)| match it {
-            Statement::Enrolment(it) => {
-                let signers = envelope.signed_by([&it.receipt_key], &RingVerifier);
-                assert_eq!((signers.len(), envelope.signatures().len()), (1, 2));
-                Some(format!("enrolled {}", it.number))
-            }
-            Statement::Revocation(it) => Some(format!("revoked: {}", it.reason)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(
-        said,
-        ["enrolled 1", "revoked: its node was stolen", "enrolled 2"]
-    );
-    published(&stand.world).await;
-    let found = audited(&stand.world).await;
-    for code in [
-        "RECEIPT_UNENROLLED",
-        "ENROLMENT_NUMBER",
-        "KEY_REVOKED",
-        "RECEIPT_GAP",
-    ] {
-        assert!(!found.iter().any(|had| had == code), "{found:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cloned_cluster_is_refused_and_both_agents_say_so() {
     countersign_tests::install_tls();
     let (world, commit) = fleet_of_two(|options| options).await;
@@ -454,156 +224,6 @@ async fn a_cloned_cluster_is_refused_and_both_agents_say_so() {
     .await;
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
     assert!(maps.get_opt("b").await.unwrap().is_none(), "nothing of two");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_joins_by_its_service_account_and_by_no_other() {
-    countersign_tests::install_tls();
-    let cluster = Cluster::start(Options::default()).await.unwrap();
-    let client = cluster.client().await.unwrap();
-    namespace(&client, "countersign").await;
-    for (namespace, name) in [("countersign", "countersign-agent"), ("default", "other")] {
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-        let account = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        accounts
-            .create(&PostParams::default(), &account)
-            .await
-            .unwrap();
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let issuers = issuers(&client, &cluster, folder.path()).await;
-    let (world, commit) = fleet_of_two(|options| {
-        options.args([OsString::from("--join-issuers"), issuers.into_os_string()])
-    })
-    .await;
-
-    let account = ("countersign", "countersign-agent");
-    let good = issued(&client, account, &["countersign-hub:one"]).await;
-    let (header, rest) = good.split_once('.').unwrap();
-    let (payload, signature) = rest.split_once('.').unwrap();
-    let none = "eyJhbGciOiJub25lIn0"; // {"alg":"none"}
-    let stranger = Stranger::on("uid-9");
-    for (cluster, token, what) in [
-        (
-            ONE,
-            issued(&client, account, &["countersign-hub:two"]).await,
-            "for another cluster's name",
-        ),
-        (
-            ONE,
-            issued(&client, account, &["countersign-hub:one", "else"]).await,
-            "for others too",
-        ),
-        (
-            ONE,
-            issued(&client, account, &[]).await,
-            "for the API server",
-        ),
-        (
-            ONE,
-            issued(&client, ("default", "other"), &["countersign-hub:one"]).await,
-            "of another account",
-        ),
-        (TWO, good.clone(), "for a cluster that may not join so"),
-        (ONE, format!("{none}.{payload}."), "signed by nobody"),
-        (ONE, format!("{none}.{payload}.{signature}"), "alg none"),
-        (
-            ONE,
-            format!("{header}.{payload}.AAAA"),
-            "with another signature",
-        ),
-        (ONE, "x".to_owned(), "that is none"),
-    ] {
-        let proof = Proof::ServiceAccount(&token);
-        let refused = stranger.refused(&world, cluster, proof).await;
-        assert_eq!(refused, "SERVICE_ACCOUNT_REFUSED", "a token {what}");
-    }
-
-    let file = folder.path().join("token");
-    std::fs::write(&file, &good).unwrap();
-    let (hub, trust) = (world.hub.agents_url(), world.trust.document());
-    let mut options = agent::Options::new(hub, ONE, trust, "", &cluster);
-    options.args = vec!["--join-service-account-token".into(), file.into_os_string()];
-    let agent = Agent::start(options).await.unwrap();
-    if let Err(error) = world.settled(&commit, &[ONE]).await {
-        panic!("{error}\n{}", agent.process.log());
-    }
-    until("it is enrolled", LIMIT, async || {
-        statements(&world).iter().any(|(_, it)| match it {
-            Statement::Enrolment(it) => it.method == Method::ServiceAccount,
-            _ => false,
-        })
-    })
-    .await;
-    // The account vouches for the first agent; to let another take its place is a person's word.
-    let second = stranger
-        .refused(&world, ONE, Proof::ServiceAccount(&good))
-        .await;
-    assert_eq!(second, "SECOND_KEY");
-}
-
-/// The file that allows cluster one's account, with keys from the API server itself.
-async fn issuers(
-    client: &Client,
-    cluster: &Cluster,
-    folder: &std::path::Path,
-) -> std::path::PathBuf {
-    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let public = json!({
-        "metadata": {"name": "issuer-discovery-for-all"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-            "name": "system:service-account-issuer-discovery"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
-            "name": "system:unauthenticated"}],
-    });
-    let binding = serde_json::from_value(public).unwrap();
-    bindings
-        .create(&PostParams::default(), &binding)
-        .await
-        .unwrap();
-    let kubeconfig = kube::config::Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
-    let named = kubeconfig.clusters[0].cluster.clone().unwrap();
-    let ca = match (
-        named.certificate_authority_data,
-        named.certificate_authority,
-    ) {
-        (Some(data), _) => {
-            use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD
-                .decode(data)
-                .unwrap()
-        }
-        (None, Some(file)) => std::fs::read(file).unwrap(),
-        (None, None) => panic!("the kubeconfig names no CA"),
-    };
-    std::fs::write(folder.join("ca.crt"), ca).unwrap();
-    let file = folder.join("join.toml");
-    let text = format!(
-        "[clusters.one]\nissuer = \"https://kubernetes.default.svc.cluster.local\"\n\
-         service-account = \"countersign/countersign-agent\"\n\
-         jwks-url = \"{}/openid/v1/jwks\"\nca-file = \"ca.crt\"\n",
-        cluster.server()
-    );
-    std::fs::write(&file, text).unwrap();
-    file
-}
-
-/// A token of a service account, as the kubelet gives it to a pod.
-async fn issued(client: &Client, (namespace, name): (&str, &str), audiences: &[&str]) -> String {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: audiences.iter().map(|one| (*one).to_owned()).collect(),
-            expiration_seconds: Some(600),
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let parameters = PostParams::default();
-    let answer = accounts
-        .create_token_request(name, &parameters, &request)
-        .await;
-    answer.unwrap().status.unwrap().token
 }
 
 async fn namespace(client: &Client, name: &str) {
@@ -660,6 +280,7 @@ fn receipt(cluster: &str, seq: u64, previous: Digest, key: &FileKey) -> Bytes {
         attack: None,
         trust_root: 1,
         dropped: 0,
+        break_glass: None,
     };
     let signers: [&dyn Sign; 1] = [key];
     let envelope = dsse::sign(PAYLOAD_TYPE, &said.payload().unwrap(), &signers).unwrap();

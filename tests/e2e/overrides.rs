@@ -19,13 +19,13 @@ use countersign_tests::until;
 use countersign_tests::world::{FLEET, World};
 
 use crate::attacks::{self, blobs, heals};
-use crate::fixture::{CLUSTER, ONE, Stand, config_map};
+use crate::fixture::{CLUSTER, ONE, Stand, config_map, plain_app};
 use crate::log_attacks::the_seen_log;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A fleet of one cluster whose trust root lists ada, who may override, and her key.
-async fn stand() -> (Stand, PathBuf) {
+pub(crate) async fn stand() -> (Stand, PathBuf) {
     let repo = GitRepo::new().unwrap();
     let mut files = vec![
         (CLUSTER.0.to_owned(), CLUSTER.1.to_owned()),
@@ -54,11 +54,11 @@ async fn stand() -> (Stand, PathBuf) {
 }
 
 /// Runs a command that signs as the holder of `key`.
-async fn say(stand: &Stand, key: &std::path::Path, words: &[&str]) -> Output {
-    let trust = &stand.world.trust;
+pub(crate) async fn say(world: &World, key: &std::path::Path, words: &[&str]) -> Output {
+    let trust = &world.trust;
     let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
     for (flag, value) in [
-        ("--hub", stand.world.hub.agents_url().into()),
+        ("--hub", world.hub.agents_url().into()),
         ("--ca", trust.hub_keys().join("hub-ca.crt").into_os_string()),
         ("--trust", trust.newest().into_os_string()),
         ("--key", key.as_os_str().to_owned()),
@@ -70,8 +70,8 @@ async fn say(stand: &Stand, key: &std::path::Path, words: &[&str]) -> Output {
         .unwrap()
 }
 
-async fn said(stand: &Stand, key: &std::path::Path, words: &[&str]) {
-    let output = say(stand, key, words).await;
+pub(crate) async fn said(stand: &Stand, key: &std::path::Path, words: &[&str]) {
+    let output = say(&stand.world, key, words).await;
     assert_eq!(output.code, Some(0), "{output:?}");
 }
 
@@ -157,7 +157,7 @@ async fn whoever_is_no_overrider_pauses_nothing() {
     let (stand, _) = stand().await;
     let stranger = stand.world.trust.root_key();
     let pause = ["pause", "--cluster", ONE, "--reason", "mischief"];
-    let output = say(&stand, &stranger, &pause).await;
+    let output = say(&stand.world, &stranger, &pause).await;
     assert_eq!(output.code, Some(2), "{output:?}");
     assert!(output.stderr.contains("overriders"), "{output:?}");
     push(&stand, "2");
@@ -239,4 +239,147 @@ async fn a_hub_with_the_logs_key_pauses_nothing() {
     }
     assert!(!stand.agent.data().join("overrides.json").exists());
     assert_eq!(stand.uid("default", "a").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_door_takes_no_word_that_its_person_did_not_sign() {
+    let (stand, key) = stand().await;
+    let ada = FileKey::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
+    let stranger = FileKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let ca = std::fs::read(stand.world.trust.hub_keys().join("hub-ca.crt")).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+        .build()
+        .unwrap();
+    let url = format!("{}/log/entries", stand.world.hub.agents_url());
+    let glass = |says: &mut Override| {
+        says.kind = OverrideKind::BreakGlass;
+        says.what = "ab".repeat(32);
+    };
+    for (name, body, status, code) in [
+        (
+            "a stranger's",
+            pause_by(&stranger, |_| ()),
+            403,
+            "SIGNATURE_INVALID",
+        ),
+        (
+            "a stranger's break-glass",
+            pause_by(&stranger, glass),
+            403,
+            "SIGNATURE_INVALID",
+        ),
+        (
+            "in bob's name",
+            pause_by(&ada, |says| says.by = "bob".into()),
+            422,
+            "OVERRIDE_INVALID",
+        ),
+        (
+            "of another fleet",
+            pause_by(&ada, |says| says.fleet = "evil".into()),
+            422,
+            "OTHER_FLEET",
+        ),
+        (
+            "of no cluster of ours",
+            pause_by(&ada, |says| says.cluster = Some("nine".into())),
+            422,
+            "OVERRIDE_INVALID",
+        ),
+        (
+            "that has ended",
+            pause_by(&ada, |says| {
+                says.issued = Time::from_ms(1).unwrap();
+                says.until = Time::from_ms(2).unwrap();
+            }),
+            422,
+            "OVERRIDE_INVALID",
+        ),
+    ] {
+        let request = client.post(&url).header("content-type", "application/json");
+        let answer = request.body(body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{name}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains(code), "{name}: {text}");
+    }
+    push(&stand, "2");
+    live(&stand, "2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_an_app_still_is_shown_to_people_and_so_is_its_end() {
+    let (stand, key) = stand().await;
+    let cart = [
+        ("clusters/cart.yaml", &*plain_app("cart", "apps/cart")),
+        ("apps/cart/c.yaml", &*config_map("c", "v", "1")),
+    ];
+    stand.push(&cart).await;
+    let pause = [
+        "pause",
+        "--cluster",
+        ONE,
+        "--app",
+        "cart",
+        "--reason",
+        "the sale",
+    ];
+    said(&stand, &key, &pause).await;
+
+    // Another app goes on, and this one waits.
+    push(&stand, "2");
+    live(&stand, "2").await;
+    let changed = config_map("c", "v", "2");
+    stand
+        .world
+        .push_files(&[("apps/cart/c.yaml", &changed)], "a change")
+        .unwrap();
+    until("the hub keeps what the app has", LIMIT, async || {
+        let app = stand.world.operator.app("cart").await?;
+        let text = serde_json::to_string(&app)?;
+        anyhow::ensure!(text.contains("PAUSED"), "{text}");
+        anyhow::Ok(())
+    })
+    .await;
+    let value = stand.value("default", "c", "v").await;
+    assert_eq!(value.as_deref(), Some("1"));
+
+    let (data, trust) = (stand.world.hub.data(), stand.world.trust.newest());
+    let ask = |words: &[&str], more: &[&std::path::Path]| {
+        let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
+        args.extend(["--data".into(), data.clone().into()]);
+        for path in more {
+            args.extend(["--trust".into(), path.into()]);
+        }
+        Cli::new().run(args).unwrap()
+    };
+    let status = ask(&["status", "--cluster", ONE], &[]);
+    assert!(status.stdout.contains("the sale"), "{status:?}");
+    let json = ask(&["status", "-o", "json"], &[]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let pauses = &json["clusters"][0]["pauses"];
+    assert_eq!(pauses[0]["app"], "cart", "{json}");
+    let listed = ask(&["override", "list", "--in-force"], &[&trust]);
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    assert!(listed.stdout.contains("the sale"), "{listed:?}");
+
+    said(
+        &stand,
+        &key,
+        &["resume", "--cluster", ONE, "--reason", "it is over"],
+    )
+    .await;
+    until("the app goes on", LIMIT, async || {
+        stand.value("default", "c", "v").await.as_deref() == Some("2")
+    })
+    .await;
+    let listed = ask(&["override", "list"], &[&trust]);
+    assert!(listed.stdout.contains("resumed by "), "{listed:?}");
+    let json = ask(&["status", "-o", "json"], &[]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        json["clusters"][0]["pauses"],
+        serde_json::json!([]),
+        "{json}"
+    );
 }

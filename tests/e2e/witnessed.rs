@@ -26,7 +26,7 @@ use crate::{
 
 mod quorum;
 
-const LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 /// How old a checkpoint may be (15 minutes), and how far ahead of the agent's clock (5 minutes), in seconds.
 const STALE: u64 = 15 * 60;
 const SKEW: u64 = 5 * 60;
@@ -75,7 +75,7 @@ async fn demand(world: &mut World, witnesses: &[(&Vkey, String)], quorum: usize)
 }
 
 /// Three witnesses of ours, two of which must have cosigned, and cluster `one` settled under them.
-async fn three(healed: usize) -> (Stand, Vec<Witness>) {
+pub(crate) async fn three(healed: usize) -> (Stand, Vec<Witness>) {
     let (mut world, commit) = world(&files(healed)).await;
     let log = world.trust.log_vkey(FLEET).unwrap();
     let mut witnesses = Vec::new();
@@ -99,7 +99,7 @@ fn now() -> u64 {
     u64::try_from(now).unwrap()
 }
 
-fn cosigner(witness: &Witness, time: u64) -> Cosigner {
+pub(crate) fn cosigner(witness: &Witness, time: u64) -> Cosigner {
     Cosigner {
         name: witness.vkey().name().to_owned(),
         key: Arc::new(witness.key().unwrap()),

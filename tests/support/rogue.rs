@@ -17,7 +17,7 @@ use countersign_ledger::{
     identity::ObjectId,
     json,
     key::{FileKey, Sign},
-    manifest::{AppEntry, Content, Line, Manifest, ObjectLine},
+    manifest::{AppEntry, Content, Line, Manifest, ObjectLine, TombstoneLine},
     statement::{Admission, Desired, Statement},
 };
 use countersign_proto::agent::v1::{
@@ -200,6 +200,19 @@ pub struct Forgery {
 /// # Errors
 /// If `genuine` is no desired state.
 pub fn forge(genuine: &[u8], object: &serde_json::Value, key: &FileKey) -> anyhow::Result<Forgery> {
+    forge_with(genuine, object, &[], key)
+}
+
+/// [`forge`], with tombstones for these objects of an app.
+///
+/// # Errors
+/// As there.
+pub fn forge_with(
+    genuine: &[u8],
+    object: &serde_json::Value,
+    buried: &[(String, ObjectId)],
+    key: &FileKey,
+) -> anyhow::Result<Forgery> {
     let envelope = dsse::Envelope::parse(genuine, &dsse::Limits::entry())?;
     let Statement::Desired(last) = Statement::parse(envelope.payload())? else {
         anyhow::bail!("not a desired state");
@@ -236,7 +249,15 @@ pub fn forge(genuine: &[u8], object: &serde_json::Value, key: &FileKey) -> anyho
         exclusive: false,
         health_rules: Vec::new(),
     };
-    let manifest = Manifest::build(vec![line], vec![app])?;
+    let tombstones = buried.iter().map(|(app, id)| {
+        Line::Tombstone(TombstoneLine {
+            id: id.clone(),
+            app: app.clone(),
+            commit: last.commit.clone(),
+        })
+    });
+    let lines = std::iter::once(line).chain(tombstones).collect();
+    let manifest = Manifest::build(lines, vec![app])?;
     let statement = Desired {
         manifest: manifest.digest(),
         generation: last.generation + 1,

@@ -219,6 +219,8 @@ async fn threat_cve_2023_50726_no_endpoint_takes_manifests_or_unknown_fields() {
         "/api/v1/clusters/{cluster}/parcel",
         "/api/v1/clusters/{cluster}/report",
         "/api/v1/clusters/{cluster}/revoke",
+        // A question with nothing in it.
+        "/api/v1/clusters/{cluster}/verify",
         "/api/v1/ci-tokens",
         "/api/v1/sync",
         "/api/v1/permits",

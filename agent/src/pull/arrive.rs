@@ -65,6 +65,7 @@ impl Puller {
         let (statement, authored) = self.authored(&known, statement, git_objects).await?;
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
         self.above_floor(generation)?;
+        self.note_stood();
         let (manifest, trust_version) =
             (statement.desired().manifest, self.roots.newest().version());
         let last = statement.last();
@@ -116,10 +117,12 @@ impl Puller {
             store.flush().await?;
         }
         let kept = assembled.complete(|digest| self.checked.get(digest).copied())?;
+        self.check_deletions(&known, last, &kept)?;
         if let Err(paused) = self.check_pauses(old.as_ref(), &kept) {
             self.kept = old;
             return Err(paused);
         }
+        self.check_glass(&words)?;
         self.commit(State {
             trust_version,
             generation,
@@ -187,6 +190,7 @@ impl Puller {
             generation: statement.generation(),
             envelope: statement.envelope(),
             manifest: statement.desired().manifest,
+            glass: statement.glass(),
         });
         self.engine
             .metrics

@@ -38,11 +38,11 @@ impl Freshness {
     }
 }
 
-/// When a quorum cosigned the newest checkpoint, where this cluster's level asks for one.
+/// When a quorum cosigned the newest checkpoint that one did cosign, where this cluster's level asks for one.
 fn cosigned(known: &Known) -> Option<u64> {
     let level = known.roots.newest().cluster(&known.cluster).ok()?.level;
     let seen = known.seen.as_ref()?;
-    (level >= Level::Witnessed).then_some(seen.time)?
+    (level >= Level::Witnessed).then_some(seen.clock())?
 }
 
 /// Until a checkpoint of that time is too old; none if it is.

@@ -137,7 +137,7 @@ pub(super) async fn over(overrides: &Overrides) {
     }
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let ms = u64::try_from(clock::unix_millis()).unwrap_or(0);
     Time::from_ms(ms).unwrap_or_default()
 }

@@ -7,8 +7,10 @@
 
 mod arrive;
 mod certificate;
+pub mod deletions;
 mod floor;
 mod fresh;
+mod glass;
 mod hold;
 pub mod hub;
 pub mod roots;
@@ -116,6 +118,8 @@ pub struct Puller {
     pub overrides: Overrides,
     /// The state that a pause holds back, as it was told last.
     pub held: Option<Held>,
+    /// What the last state had, where people are asked about deletions.
+    pub stood: Option<deletions::Stood>,
     /// Blobs on disk that were checked.
     pub checked: HashMap<Digest, Checked>,
     /// The last verified state; none before the first, and after one that did not arrive whole.
@@ -280,6 +284,9 @@ impl Puller {
         head: wire::Head,
     ) -> Result<(bool, bool), Failure> {
         batches.take(head.attached);
+        if let Some(nonce) = head.question {
+            self.engine.receipts.asked(nonce);
+        }
         let now = u64::try_from(clock::unix()).unwrap_or_default();
         let (bare, more) = (head.batch.0.links.is_empty(), head.batch.0.more);
         batches

@@ -5,13 +5,19 @@ use countersign_ledger::digest::Digest;
 use countersign_ledger::verify::{Inclusion, Link};
 use countersign_proto::agent::v1 as proto;
 
+use crate::receipt::send::hex;
 use crate::verify::{Batch, Note, Untrusted};
+
+/// Bytes of a nonce that a receipt takes.
+const NONCE_BYTES_MAX: usize = 32;
 
 /// A head as it came.
 #[derive(Debug)]
 pub struct Head {
     /// Envelopes, generation ascending, and what shows that they stand in the log.
     pub batch: Untrusted<Batch>,
+    /// Somebody asks for a receipt that carries this nonce, hex.
+    pub question: Option<String>,
     /// Blobs that came along.
     pub attached: Vec<Untrusted<Bytes>>,
 }
@@ -19,6 +25,8 @@ pub struct Head {
 /// Takes a message apart.
 #[must_use]
 pub fn head(head: proto::Head) -> Head {
+    let asked = (1..=NONCE_BYTES_MAX).contains(&head.verify_nonce.len());
+    let question = asked.then(|| hex(&head.verify_nonce));
     let mut proofs = head.proofs.into_iter();
     let links = head.envelopes.into_iter().map(|envelope| Link {
         envelope,
@@ -40,6 +48,7 @@ pub fn head(head: proto::Head) -> Head {
     };
     Head {
         batch: Untrusted(batch),
+        question,
         attached: head.attached.iter().map(blob).collect(),
     }
 }

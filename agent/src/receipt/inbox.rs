@@ -162,6 +162,18 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Somebody asks for a word now, with this nonce. The same question again is the same question.
+    pub fn asked(&self, nonce: String) {
+        let mut pending = self.pending();
+        if pending.questions.contains(&nonce) || pending.answered.contains(&nonce) {
+            return;
+        }
+        pending.questions.push_back(nonce);
+        pending.bound_questions();
+        drop(pending);
+        self.wake.notify_one();
+    }
+
     /// Waits until something came.
     ///
     /// # Cancel safety
@@ -180,7 +192,10 @@ impl Inbox {
             pauses: std::mem::take(&mut pending.pauses).into(),
             deleted: pending.deleted.take(),
             syncs: std::mem::take(&mut pending.syncs).into(),
+            questions: std::mem::take(&mut pending.questions).into(),
         };
+        pending.answered.extend(happened.questions.iter().cloned());
+        pending.bound_questions();
         if drifts {
             happened.drifts = std::mem::take(&mut pending.drifts);
             happened.drifts.append(&mut pending.groups);
@@ -199,6 +214,10 @@ impl Inbox {
             pending.pauses.push_front(pause);
         }
         pending.bound_pauses();
+        for nonce in older.questions.into_iter().rev() {
+            pending.questions.push_front(nonce);
+        }
+        pending.bound_questions();
         let newer = std::mem::take(&mut pending.refusals);
         for refusal in older.refusals.into_iter().chain(newer) {
             pending.hold(refusal);

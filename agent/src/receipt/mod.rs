@@ -111,6 +111,7 @@ impl Facts {
             attack: None,
             trust_root: self.trust_root,
             dropped: 0,
+            break_glass: standing.and_then(|standing| standing.glass),
         }
     }
 

@@ -147,9 +147,7 @@ impl Recorder {
                         place: queue.next(),
                         items: Vec::new(),
                     };
-                    if let Err(error) =
-                        tell(&mut signing, &engine, &facts, &held, beats.then_some(apps))
-                    {
+                    if let Err(error) = tell(&mut signing, &engine, &facts, &held, (apps, beats)) {
                         return Ok(Err(error));
                     }
                     let count = signing.items.len();
@@ -264,7 +262,7 @@ fn tell(
     engine: &Engine,
     facts: &Facts,
     happened: &Happened,
-    beats: Option<AppCounts>,
+    (apps, beats): (AppCounts, bool),
 ) -> Result<(), NotRecorded> {
     let standing = |generation| engine.receipts.standing(generation);
     let newest = standing(None);
@@ -290,7 +288,14 @@ fn tell(
             Ok(facts.sync(place, standing, sync))
         })?;
     }
-    if let Some(apps) = beats {
+    for nonce in &happened.questions {
+        let facts = Facts {
+            nonce: nonce.clone(),
+            ..facts.clone()
+        };
+        signing.add(|place| Ok(facts.heartbeat(place, newest, apps, clock::unix_millis())))?;
+    }
+    if beats {
         signing.add(|place| Ok(facts.heartbeat(place, newest, apps, clock::unix_millis())))?;
     }
     Ok(())

@@ -275,7 +275,7 @@ impl Sender {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let own = bytes.iter().take(32);
     own.map(|byte| format!("{byte:02x}")).collect()
 }

@@ -31,6 +31,7 @@ pub(super) fn standing() -> Standing {
         generation: 3,
         envelope: Digest::of(b"envelope"),
         manifest: Digest::of(b"manifest"),
+        glass: None,
     }
 }
 
@@ -179,4 +180,22 @@ fn a_pause_is_told_by_its_place_in_the_log_and_without_words_of_others() {
         panic!("a receipt")
     };
     assert_eq!(before_any_state.generation, 0);
+}
+
+#[test]
+fn what_came_without_witnesses_says_so_as_long_as_it_stands() {
+    let glass = Standing {
+        glass: Some(12),
+        ..standing()
+    };
+    let said = |standing| {
+        let told = facts().heartbeat(first(), standing, AppCounts::default(), 5);
+        let Statement::Receipt(receipt) = read(&told) else {
+            panic!("a receipt")
+        };
+        receipt.break_glass
+    };
+    assert_eq!(said(Some(glass)), Some(12));
+    assert_eq!(said(Some(standing())), None);
+    assert_eq!(said(None), None);
 }

@@ -34,6 +34,8 @@ struct Checkpoint {
     root: Digest,
     note: String,
     time: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
 }
 
 /// An inclusion proof and the checkpoint that it leads to.
@@ -42,6 +44,9 @@ pub struct Proof {
     note: String,
     index: u64,
     hashes: Vec<Digest>,
+    /// The place of the override under which the state came before witnesses had seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    glass: Option<u64>,
 }
 
 impl Log {
@@ -55,6 +60,7 @@ impl Log {
                 root: seen.root,
                 note: text(&seen.note),
                 time: seen.time,
+                before: seen.before,
             },
             shown,
             trust: windows
@@ -87,12 +93,14 @@ impl Log {
             root,
             note,
             time,
+            before,
         } = &self.seen;
         Seen {
             size: *size,
             root: *root,
             note: note.clone().into_bytes(),
             time: *time,
+            before: *before,
         }
     }
 
@@ -105,6 +113,7 @@ impl Log {
                 index: proof.index,
                 hashes: proof.hashes.clone(),
             },
+            glass: proof.glass,
         })
     }
 }
@@ -115,6 +124,7 @@ impl From<Shown> for Proof {
             note: text(&shown.note),
             index: shown.proof.index,
             hashes: shown.proof.hashes,
+            glass: shown.glass,
         }
     }
 }

@@ -7,7 +7,7 @@ use countersign_ledger::digest::Digest;
 use countersign_ledger::manifest::{Content, Line, Section, SectionList};
 
 use super::index::{Asked, Change, Index, IndexError};
-use super::log::{Log, LogError};
+use crate::log::{Log, LogError};
 
 /// States after which the index is kept.
 const STATES_KEPT: u64 = 512;
@@ -221,6 +221,19 @@ pub fn fill(log: &Log<'_>, index: &mut Index, progress: &dyn Fn(u64)) -> Result<
     index.set_content(size)?;
     index.commit()?;
     Ok(())
+}
+
+/// The apps of which something is another in `new` than in `old`; nothing if a blob is missing.
+pub fn apps_changed(
+    log: &Log<'_>,
+    old: Option<&Digest>,
+    new: &Digest,
+) -> Result<Option<BTreeSet<String>>, ContentError> {
+    let changed = difference(log, old, new)?;
+    Ok(changed.map(|changed| {
+        let lines = changed.into_values().flatten();
+        lines.map(|line| line.app().to_owned()).collect()
+    }))
 }
 
 /// Objects whose line is another in `new` than in `old`, and the new line; nothing if a blob is missing.

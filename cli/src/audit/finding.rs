@@ -93,6 +93,8 @@ codes! {
     ReceiptStateUnknown = "RECEIPT_STATE_UNKNOWN", Broken;
     /// A receipt says that a state ran before the checkpoint that the agent had verified held it.
     ReceiptBeforeLog = "RECEIPT_BEFORE_LOG", Broken;
+    /// A receipt carries the nonce that the hub gave another cluster: one of the two was not written by its agent.
+    NonceForeign = "NONCE_FOREIGN", Broken;
     /// A cluster verified a checkpoint that is not of this log: the log was forked.
     LogForked = "LOG_FORKED", Broken;
     /// A second renderer got another manifest for the commit.
@@ -109,12 +111,16 @@ codes! {
     CheckpointStale = "CHECKPOINT_STALE", Notice;
     /// A cluster at level witnessed or above applied a state without witnesses.
     ReceiptUnwitnessed = "RECEIPT_UNWITNESSED", Notice;
+    /// A receipt's nonce was given later than the receipt says, long before it, or before the one that the cluster knew already.
+    ReceiptNonce = "RECEIPT_NONCE", Notice;
     /// A receipt came into the log much later than the cluster wrote it.
     ReceiptLate = "RECEIPT_LATE", Notice;
     /// A cluster was silent for longer than the limit.
     ReceiptSilence = "RECEIPT_SILENCE", Notice;
     /// A cluster has not answered its newest state.
     StateUnanswered = "STATE_UNANSWERED", Notice;
+    /// No second renderer spoke of a state of a cluster at level reproduced.
+    StateUnreproduced = "STATE_UNREPRODUCED", Notice;
     /// A cluster of the trust root never said anything.
     ClusterSilent = "CLUSTER_SILENT", Notice;
     /// A cluster's clock is ahead of the auditor's.

@@ -1,25 +1,25 @@
 //! One pass over a log: files in, judged entries into the index. It stops and goes on where it stopped, and whatever was
 //! read before must still lead to the checkpoint's root.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod round;
+mod threads;
 
-use bytes::Bytes;
-use countersign_ledger::bundle;
-use countersign_ledger::digest::{Digest, leaf_hash};
-use countersign_ledger::key::{PublicKey, RingVerifier};
+use countersign_ledger::digest::Digest;
 use countersign_ledger::statement::Statement;
 use countersign_ledger::tlog::checkpoint::Checkpoint;
 use countersign_ledger::tlog::note::Note;
 use countersign_ledger::tlog::tile::BundleId;
 
-use super::entry::{Entry, Read, Row};
+use super::entry::{Entry, Row};
 use super::finding::{Code, Finding};
 use super::index::{Index, IndexError, Progress};
 use super::judge::{Around, End, Judge, LateRoot, Limits, forked};
 use super::keys::Keys;
-use super::log::{Log, LogError, Trust};
-use super::source::Fault;
+use super::signatures::Keyring;
 use super::tree::{Made, Tree};
+use crate::log::{Fault, Log, LogError, Trust, reader};
+use round::{read, signers};
+use threads::side_by_side;
 
 /// Bundles that are read and judged together: what is in memory at a time.
 const ROUND_BUNDLES: u64 = 16;
@@ -118,6 +118,7 @@ struct Pass<'p> {
     log: &'p Log<'p>,
     way: &'p Way<'p>,
     judge: Judge,
+    ring: Keyring,
     tree: Tree,
     about: Vec<Finding>,
     late: Vec<LateRoot>,
@@ -131,19 +132,9 @@ impl<'p> Pass<'p> {
         had: &Progress,
         way: &'p Way<'p>,
     ) -> Result<Self, PassError> {
-        let roots = trust
-            .roots
-            .iter()
-            .map(|root| root.document().clone())
-            .collect();
-        let digests = trust
-            .roots
-            .iter()
-            .map(|root| (root.version(), root.digest()));
-        let keys = Keys::resumed(roots, had.keys.clone());
+        let keys = Keys::resumed(&trust.roots, had.keys.clone());
         let fleet = trust.roots.newest().fleet().to_owned();
-        let judge =
-            Judge::new(fleet, keys, had.state.clone(), way.limits, way.now).with_digests(digests);
+        let judge = Judge::new(fleet, keys, had.state.clone(), way.limits, way.now);
         let tree = if had.size == 0 {
             Tree::new()
         } else {
@@ -158,6 +149,7 @@ impl<'p> Pass<'p> {
             log,
             way,
             judge,
+            ring: Keyring::default(),
             tree,
             about: Vec::new(),
             late: Vec::new(),
@@ -204,7 +196,7 @@ impl<'p> Pass<'p> {
         let start = self.tree.size();
         let edge = self.tree.rows().into_iter().next().unwrap_or_default();
         let bundles = side_by_side(&ids, threads, |id| {
-            log.bundle(*id).map(|bytes| read(*id, bytes, start, &edge))
+            reader::bundle(log.files(), *id).map(|bytes| read(*id, bytes, start, &edge))
         });
         let mut reads = Vec::new();
         for (id, bundle) in ids.iter().zip(bundles) {
@@ -224,8 +216,9 @@ impl<'p> Pass<'p> {
                 self.judge.keys.look_ahead(&this.cluster, this.receipt_key);
             }
         }
-        let keys = &self.judge.keys;
-        let signers = side_by_side(&reads, threads, |read| signers(read, keys));
+        self.judge.keys.all().for_each(|key| self.ring.learn(key));
+        self.ring.ready(reads.len());
+        let signers = signers(&reads, &self.judge.keys, &self.ring, threads);
         let mut made = Vec::new();
         for (read, signers) in reads.into_iter().zip(signers) {
             let row = Row::of(&read);
@@ -251,7 +244,9 @@ impl<'p> Pass<'p> {
     /// Each tile that the entries make must lie there as it is.
     fn compare(&mut self, made: &[Made]) -> Result<(), PassError> {
         let log = self.log;
-        let lying = side_by_side(made, self.way.threads, |made| log.tile(made.tile));
+        let lying = side_by_side(made, self.way.threads, |made| {
+            reader::tile(log.files(), made.tile)
+        });
         for (made, lying) in made.iter().zip(lying) {
             let why = match lying? {
                 None => "is missing".to_owned(),
@@ -333,7 +328,7 @@ impl<'p> Pass<'p> {
             quorum_missing: head.asked && head.cosigned.is_none(),
         };
         self.about.extend(self.judge.end(&end));
-        let note = String::from_utf8_lossy(&head.note).into_owned();
+        let note = String::from_utf8_lossy(&head.bytes()).into_owned();
         let tree_holds = root_holds && self.damaged == 0;
         let mut findings = index.findings(0, self.tree.size())?;
         findings.append(&mut self.about);
@@ -387,55 +382,6 @@ impl<'p> Pass<'p> {
     }
 }
 
-/// The entries of a bundle from `start` on; those before were read at an earlier audit and must be the same.
-fn read(
-    id: BundleId,
-    bytes: Option<Bytes>,
-    start: u64,
-    edge: &[Digest],
-) -> Result<Vec<Read>, String> {
-    let bytes = bytes.ok_or("is missing")?;
-    let entries = bundle::decode(&bytes).map_err(|e| e.to_string())?;
-    if entries.len() != usize::from(id.width) {
-        return Err(format!(
-            "has {} entries, {} are right",
-            entries.len(),
-            id.width
-        ));
-    }
-    let mut reads = Vec::with_capacity(entries.len());
-    for (index, entry) in (id.index * 256..).zip(entries) {
-        if index >= start {
-            reads.push(Read::new(index, entry));
-        } else {
-            let at = usize::try_from(index % 256).unwrap_or(usize::MAX);
-            if edge.get(at) != Some(&leaf_hash(entry)) {
-                return Err(format!("entry {index} is another than at the last audit"));
-            }
-        }
-    }
-    Ok(reads)
-}
-
-/// Who signed an entry: first of those who may, then of all who are known.
-fn signers(read: &Read, keys: &Keys) -> Vec<PublicKey> {
-    let mut may: Vec<PublicKey> = Vec::new();
-    for role in Judge::roles(read) {
-        may.extend(keys.candidates(&role));
-    }
-    if let Ok(Statement::Enrolment(this)) = &read.said {
-        may.push(this.receipt_key);
-    }
-    may.sort_unstable();
-    may.dedup();
-    let found = read.signers(may.iter(), &RingVerifier);
-    if found.is_empty() {
-        let others: std::collections::BTreeSet<&PublicKey> = keys.all().collect();
-        return read.signers(others.into_iter(), &RingVerifier);
-    }
-    found
-}
-
 fn differs(made: &Made, lying: &[u8]) -> String {
     let hashes = made.bytes.chunks(32).zip(lying.chunks(32));
     let at = hashes.into_iter().position(|(want, got)| want != got);
@@ -443,47 +389,6 @@ fn differs(made: &Made, lying: &[u8]) -> String {
         Some(at) => format!("hash {at} is not that of what lies below it"),
         None => format!("has {} bytes, {} are right", lying.len(), made.bytes.len()),
     }
-}
-
-/// Does the same with each of `items`, on some threads, and gives the answers in their order.
-fn side_by_side<T: Sync, R: Send>(
-    items: &[T],
-    threads: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    if threads < 2 || items.len() < 2 {
-        return items.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let step = (items.len() / (threads * 8)).max(1);
-    let mut parts: Vec<(usize, Vec<R>)> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.min(items.len()))
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut done = Vec::new();
-                    loop {
-                        let from = next.fetch_add(step, Ordering::Relaxed);
-                        let Some(part) = items.get(from..items.len().min(from + step)) else {
-                            return done;
-                        };
-                        if part.is_empty() {
-                            return done;
-                        }
-                        done.push((from, part.iter().map(&work).collect()));
-                    }
-                })
-            })
-            .collect();
-        handles
-            .into_iter()
-            .flat_map(|handle| match handle.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
-    });
-    parts.sort_by_key(|(from, _)| *from);
-    parts.into_iter().flat_map(|(_, part)| part).collect()
 }
 
 #[cfg(test)]

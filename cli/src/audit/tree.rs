@@ -1,6 +1,7 @@
 //! Every hash rebuilt: leaf hashes go in, the tiles that must lie in the store come out, and at the end the root.
-//! Memory stays flat: one unfinished tile a level, and the newest roots.
+//! Memory stays flat: one unfinished tile a level, and the newest leaves.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use countersign_ledger::digest::Digest;
@@ -8,15 +9,21 @@ use countersign_ledger::tlog::Frontier;
 use countersign_ledger::tlog::frontier::FrontierError;
 use countersign_ledger::tlog::tile::{self, Edge, EdgeError, TileId};
 
-/// Earlier roots that are kept: an agent's receipt names a checkpoint that is hardly older than this many entries.
+/// Earlier roots that can be told: an agent's receipt names a checkpoint that is hardly older than this many entries.
 const ROOTS_MAX: usize = 16_384;
+/// Entries from one mark to the next: a root is told from the mark before it.
+const MARK_EVERY: u64 = 16;
 
 /// A tree that grows by the log's entries.
 #[derive(Debug, Clone)]
 pub struct Tree {
     edge: Edge,
     frontier: Frontier,
-    roots: VecDeque<Digest>,
+    /// The tree at some earlier sizes, the first of them where `leaves` begin.
+    marks: VecDeque<Frontier>,
+    leaves: VecDeque<Digest>,
+    /// The root that was told last: many receipts name one checkpoint.
+    told: Cell<(u64, Digest)>,
 }
 
 /// A tile as the entries make it.
@@ -31,10 +38,16 @@ pub struct Made {
 impl Tree {
     /// The empty tree.
     pub fn new() -> Self {
+        Self::of(Edge::new(), Frontier::new())
+    }
+
+    fn of(edge: Edge, frontier: Frontier) -> Self {
         Self {
-            edge: Edge::new(),
-            frontier: Frontier::new(),
-            roots: VecDeque::new(),
+            edge,
+            told: Cell::new((frontier.size(), frontier.root())),
+            marks: VecDeque::from([frontier.clone()]),
+            leaves: VecDeque::new(),
+            frontier,
         }
     }
 
@@ -42,12 +55,7 @@ impl Tree {
     pub fn resumed(size: u64, rows: Vec<Vec<Digest>>) -> Result<Self, EdgeError> {
         let edge = Edge::from_levels(size, rows)?;
         let frontier = edge.frontier().map_err(|_| EdgeError::Full)?;
-        let roots = VecDeque::from([frontier.root()]);
-        Ok(Self {
-            edge,
-            frontier,
-            roots,
-        })
+        Ok(Self::of(edge, frontier))
     }
 
     /// Appends a leaf; says which tiles are full now.
@@ -62,11 +70,25 @@ impl Tree {
                 });
             })
             .map_err(|_| FrontierError::Full)?;
-        if self.roots.len() == ROOTS_MAX {
-            self.roots.pop_front();
+        self.leaves.push_back(leaf);
+        if self.size().is_multiple_of(MARK_EVERY) {
+            self.marks.push_back(self.frontier.clone());
+            self.forget();
         }
-        self.roots.push_back(self.frontier.root());
         Ok(made)
+    }
+
+    /// Forgets what lies too far back.
+    fn forget(&mut self) {
+        while self.leaves.len() > ROOTS_MAX {
+            let size = |at| self.marks.get(at).map(Frontier::size);
+            let (Some(first), Some(next)) = (size(0), size(1)) else {
+                break;
+            };
+            let passed = usize::try_from(next - first).unwrap_or(usize::MAX);
+            self.leaves.drain(..passed.min(self.leaves.len()));
+            self.marks.pop_front();
+        }
     }
 
     /// The partial tiles at the end of each level.
@@ -102,12 +124,27 @@ impl Tree {
 
     /// The root when there were `size` leaves; nothing if that is too long ago, or not yet.
     pub fn root_at(&self, size: u64) -> Option<Digest> {
+        let (told, root) = self.told.get();
+        if told == size {
+            return Some(root);
+        }
         if size == 0 {
             return Some(Frontier::new().root());
         }
-        let back = usize::try_from(self.size().checked_sub(size)?).ok()?;
-        let at = self.roots.len().checked_sub(back + 1)?;
-        self.roots.get(at).copied()
+        if size > self.size() {
+            return None;
+        }
+        let first = self.marks.front()?.size();
+        let before = self.marks.partition_point(|mark| mark.size() <= size);
+        let mut tree = self.marks.get(before.checked_sub(1)?)?.clone();
+        let from = usize::try_from(tree.size() - first).ok()?;
+        let more = usize::try_from(size - tree.size()).ok()?;
+        for leaf in self.leaves.range(from..from + more) {
+            tree.append(*leaf).ok()?;
+        }
+        let root = tree.root();
+        self.told.set((size, root));
+        Some(root)
     }
 }
 
@@ -131,6 +168,16 @@ mod tests {
         tree
     }
 
+    #[test]
+    fn what_lies_too_far_back_is_forgotten_and_no_more_than_that() {
+        let size = ROOTS_MAX as u64 + 1_000;
+        let tree = grown(Tree::new(), 0, size);
+        assert!(tree.leaves.len() < ROOTS_MAX + 16 && tree.marks.len() <= ROOTS_MAX / 16 + 2);
+        assert_eq!(tree.root_at(size - ROOTS_MAX as u64 - 32), None);
+        let back = size - ROOTS_MAX as u64 + 16;
+        assert_eq!(tree.root_at(back), Some(grown(Tree::new(), 0, back).root()));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
@@ -141,9 +188,13 @@ mod tests {
             prop_assert_eq!(resumed.root(), whole.root());
             prop_assert_eq!(resumed.rows(), whole.rows());
             prop_assert_eq!(whole.root_at(at), Some(half.root()));
-            if more > 0 {
-                prop_assert_eq!(resumed.root_at(at + more - 1), whole.root_at(at + more - 1));
+            for size in (0..=at + more).rev().step_by(37) {
+                let root = grown(Tree::new(), 0, size).root();
+                prop_assert_eq!(whole.root_at(size), Some(root));
+                let known = size >= at || size == 0;
+                prop_assert_eq!(resumed.root_at(size), known.then_some(root));
             }
+            prop_assert_eq!(whole.root_at(at + more + 1), None);
         }
     }
 }

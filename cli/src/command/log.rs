@@ -132,7 +132,7 @@ The answer is no (exit code 1) if both can be true.")]
         /// The log to ask for a proof from one to the other: as LOG of the other commands.
         #[arg(long, value_name = "LOG")]
         log: Option<String>,
-        /// Certificates (PEM) to trust beside the system's, for --log https://….
+        /// The certificate authority that counts for --log https://…, as PEM; the system's, if none.
         #[arg(long, value_name = "FILE", requires = "log")]
         ca: Option<PathBuf>,
         /// Where to write the file; without it, to standard output.

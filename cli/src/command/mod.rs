@@ -19,6 +19,7 @@ pub mod reproduce;
 pub mod status;
 pub mod sync;
 pub mod trust;
+pub mod verify;
 pub mod witness;
 
 use crate::exit::Failure;

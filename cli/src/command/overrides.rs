@@ -1,4 +1,11 @@
-//! `countersign pause`, `resume`, `break-glass`: a person's signed word, for a time and with a reason, into the log.
+//! `countersign pause`, `resume`, `break-glass`: a person's signed word, for a time and with a reason, into the log;
+//! `override list`: what became of such words.
+
+mod glass;
+mod list;
+
+pub use glass::{GlassArgs, break_glass};
+pub use list::{OverrideArgs, run as overrides};
 
 use clap::Args;
 use countersign_ledger::digest::Digest;
@@ -6,7 +13,7 @@ use countersign_ledger::dsse::PAYLOAD_TYPE;
 use countersign_ledger::statement::Override;
 use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::time::Time;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::entry::{Door, DoorArgs};
 use crate::exit::{CODES, Failure};
@@ -63,18 +70,18 @@ pub struct ResumeArgs {
 
 /// What every word needs.
 #[derive(Debug, Args)]
-struct WordArgs {
+pub(super) struct WordArgs {
     /// For how long: 30m, 2h, 3d; at most 30d.
-    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
-    long: SignedDuration,
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = long)]
+    pub(super) long: SignedDuration,
     /// Why; stands in the log.
     #[arg(long, value_name = "TEXT")]
-    reason: String,
+    pub(super) reason: String,
     /// A key that the trust root lists under "overriders".
     #[arg(long, value_name = "KEY")]
-    key: String,
+    pub(super) key: String,
     #[command(flatten)]
-    door: DoorArgs,
+    pub(super) door: DoorArgs,
 }
 
 /// Runs `pause`.
@@ -95,14 +102,24 @@ pub fn resume(args: &ResumeArgs) -> Result<(), Failure> {
     )
 }
 
-fn say(
+pub(super) fn say(
     args: &WordArgs,
     kind: OverrideKind,
     cluster: Option<String>,
     app: Option<String>,
     what: String,
 ) -> Result<(), Failure> {
-    let door = Door::open(&args.door)?;
+    say_through(&Door::open(&args.door)?, args, kind, cluster, app, what)
+}
+
+fn say_through(
+    door: &Door,
+    args: &WordArgs,
+    kind: OverrideKind,
+    cluster: Option<String>,
+    app: Option<String>,
+    what: String,
+) -> Result<(), Failure> {
     let signer = key::load(&args.key)?;
     let named = &door.root.document().overriders;
     let by = named.iter().find(|named| named.key == signer.public());
@@ -132,6 +149,13 @@ fn say(
     )
 }
 
+/// A time as people write it; a day has 24 hours.
+pub(super) fn long(text: &str) -> Result<SignedDuration, String> {
+    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|error| error.to_string())
+}
+
 /// From now on, for so long.
 fn span(now: Timestamp, long: SignedDuration) -> Result<(Time, Time), Failure> {
     let time = |at: Timestamp| {
@@ -158,10 +182,13 @@ fn told(says: &Override, index: u64, leaf: &Digest) -> String {
     let what = match says.kind {
         OverrideKind::Pause => format!("{scope} is paused until {}", says.until),
         OverrideKind::Resume => format!("{scope} goes on"),
-        OverrideKind::BreakGlass
-        | OverrideKind::Deletion
-        | OverrideKind::Rewrite
-        | OverrideKind::Policies => format!("{scope}: allowed until {}", says.until),
+        OverrideKind::BreakGlass => {
+            let (what, until) = (&says.what, says.until);
+            format!("{scope} takes state {what} without witnesses, until {until}")
+        }
+        OverrideKind::Deletion | OverrideKind::Rewrite | OverrideKind::Policies => {
+            format!("{scope}: allowed until {}", says.until)
+        }
     };
     let by = &says.by;
     safe(&format!(
@@ -176,10 +203,12 @@ mod tests {
     #[test]
     fn a_word_holds_from_now_for_the_time_that_was_given() {
         let now = Timestamp::from_second(1_000).unwrap();
-        let (issued, until) = span(now, "2h".parse().unwrap()).unwrap();
+        let (issued, until) = span(now, long("2h").unwrap()).unwrap();
         assert_eq!((issued.seconds(), until.seconds()), (1_000, 8_200));
         assert!(span(now, SignedDuration::ZERO).is_err());
-        assert!(span(now, "-1h".parse().unwrap()).is_err());
+        assert!(span(now, long("-1h").unwrap()).is_err());
+        assert_eq!(long("3d").unwrap(), SignedDuration::from_hours(72));
+        assert!(long("soon").is_err() && long("1mo").is_err());
     }
 
     #[test]
@@ -201,5 +230,8 @@ mod tests {
         ));
         (says.cluster, says.app) = (None, None);
         assert!(text(&says).starts_with("fleet acme is paused"));
+        (says.cluster, says.kind) = (Some("one".into()), OverrideKind::BreakGlass);
+        says.what = "ab".into();
+        assert!(text(&says).starts_with("cluster one takes state ab without witnesses, until "));
     }
 }

@@ -1,13 +1,17 @@
-//! Whose signatures count: a key, a trust root, or a witness policy.
+//! Whose signatures count: a key, a trust root, or a witness policy; and a checkpoint that bears them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use clap::Args;
 use countersign_ledger::key::RingVerifier;
+use countersign_ledger::tlog::checkpoint::{Checkpoint, Extensions};
 use countersign_ledger::tlog::note::{KeyKind, Note, Opened, Vkey};
 use countersign_ledger::tlog::policy::Policy;
-use countersign_ledger::trust::VerifiedRoot;
+use countersign_ledger::trust::{Roots, VerifiedRoot};
 
+use super::reader::LogError;
 use crate::exit::Failure;
 use crate::output::safe;
 
@@ -33,13 +37,32 @@ pub struct Known {
     pub logs: Vec<Vkey>,
     /// Whose cosignatures are needed; none if no witness is asked for.
     pub policy: Option<Policy>,
+    /// Lines behind a checkpoint's three: those of a foreign log are skipped, a fleet's has none.
+    pub extensions: Extensions,
+}
+
+/// A checkpoint that a known log signed.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// The whole note, as it was read.
+    pub note: Note,
+    /// Its checked signatures.
+    pub opened: Opened,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+    /// Witnesses of the policy that cosigned, and when in seconds since 1970.
+    pub witnesses: BTreeMap<String, u64>,
+    /// Time of the quorum, in seconds since 1970.
+    pub cosigned: Option<u64>,
+    /// Whether witnesses are asked for.
+    pub asked: bool,
 }
 
 impl Known {
     /// What the arguments name.
     pub fn from_args(args: &KnownArgs) -> Result<Self, Failure> {
         if let Some(file) = &args.trust {
-            return Self::of_trust_root(file, &read(file)?);
+            return Self::of_file(file);
         }
         if let Some(file) = &args.policy {
             let policy = Policy::parse(&read(file)?)
@@ -54,19 +77,17 @@ impl Known {
             return Ok(Self {
                 logs,
                 policy: Some(policy),
+                extensions: Extensions::Ignore,
             });
         }
         let vkey = args.vkey.clone().ok_or_else(|| {
             Failure::Mistake("say whose signatures count: --trust, --policy or --vkey".to_owned())
         })?;
-        Self::of_vkey(vkey)
-    }
-
-    fn of_vkey(vkey: Vkey) -> Result<Self, Failure> {
         match vkey.kind() {
             KeyKind::Ed25519 => Ok(Self {
                 logs: vec![vkey],
                 policy: None,
+                extensions: Extensions::Ignore,
             }),
             KeyKind::Cosignature => Err(Failure::Mistake(format!(
                 "--vkey {vkey}: is a witness's key; a log's is needed"
@@ -74,50 +95,34 @@ impl Known {
         }
     }
 
-    /// The log of a trust root, and the witnesses it asks for.
-    fn of_trust_root(file: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+    /// The log of a trust root in a file, and the witnesses it asks for.
+    fn of_file(file: &Path) -> Result<Self, Failure> {
         let place = file.display();
-        let root = VerifiedRoot::parse(bytes, &RingVerifier).map_err(|refusal| {
+        let root = VerifiedRoot::parse(&read(file)?, &RingVerifier).map_err(|refusal| {
             let (text, code) = (safe(&refusal.to_string()), refusal.code());
             Failure::Negative(format!("{place}: {text} ({code})"))
         })?;
-        let document = root.document();
-        let log = document
-            .log
-            .as_ref()
-            .ok_or_else(|| Failure::Mistake(format!("{place}: this trust root names no log")))?;
-        let vkey: Vkey = log
-            .vkey
-            .parse()
-            .map_err(|error| Failure::Mistake(format!("{place}: log.vkey: {error}")))?;
-        let policy = match &document.witnesses {
-            None => None,
-            Some(witnesses) => {
-                Some(Policy::parse(witnesses.policy.as_bytes()).map_err(|error| {
-                    Failure::Mistake(format!("{place}: witnesses.policy: {error}"))
-                })?)
-            }
-        };
-        Ok(Self {
-            policy,
-            ..Self::of_vkey(vkey)?
+        Self::of_roots(&Roots::new(root))
+            .ok_or_else(|| Failure::Mistake(format!("{place}: this trust root names no log")))
+    }
+
+    /// The log of the newest root that has one, and the witnesses that the newest root asks for; nothing without a log.
+    pub fn of_roots(roots: &Roots) -> Option<Self> {
+        // Oldest first: the last that has one is the newest.
+        let log = roots.iter().filter_map(VerifiedRoot::log).last()?;
+        Some(Self {
+            logs: vec![log.clone()],
+            policy: roots.newest().witnesses().cloned(),
+            extensions: Extensions::Refuse,
         })
     }
 
     /// The note's text, if one of the logs signed it. Signatures of witnesses that are known must be right too.
-    pub fn open(&self, note: &Note) -> Result<Opened, Failure> {
+    fn open(&self, note: &Note) -> Result<Opened, LogError> {
         let mut keys = self.logs.clone();
-        if let Some(policy) = &self.policy {
-            keys.extend(
-                policy
-                    .vkeys()
-                    .into_iter()
-                    .filter(|key| key.kind() == KeyKind::Cosignature),
-            );
-        }
-        let opened = note
-            .open(&keys, &RingVerifier)
-            .map_err(|error| Failure::Negative(format!("checkpoint: {error}")))?;
+        let witnesses = self.policy.iter().flat_map(Policy::vkeys);
+        keys.extend(witnesses.filter(|key| key.kind() == KeyKind::Cosignature));
+        let opened = note.open(&keys, &RingVerifier).map_err(|e| bad(&e))?;
         let origin = opened.text().lines().next().unwrap_or_default();
         let signed = self
             .logs
@@ -126,27 +131,57 @@ impl Known {
         if signed {
             Ok(opened)
         } else {
-            let origin = safe(origin);
-            Err(Failure::Negative(format!(
-                "checkpoint: no known key of the log {origin} signed it"
-            )))
+            Err(bad(&format!("no known key of the log {origin} signed it")))
         }
+    }
+}
+
+impl Signed {
+    /// Reads a checkpoint and checks who signed it.
+    pub fn read(bytes: &[u8], known: &Known) -> Result<Self, LogError> {
+        let note = Note::parse(bytes).map_err(|e| bad(&e))?;
+        let opened = known.open(&note)?;
+        let checkpoint =
+            Checkpoint::parse_with(opened.text(), known.extensions).map_err(|e| bad(&e))?;
+        let (mut witnesses, mut cosigned) = (BTreeMap::new(), None);
+        if let Some(policy) = &known.policy {
+            let by = policy.cosigned(&opened);
+            cosigned = policy.newest_time(&by);
+            witnesses = by
+                .into_iter()
+                .map(|(name, at)| (name.to_owned(), at))
+                .collect();
+        }
+        Ok(Self {
+            note,
+            opened,
+            checkpoint,
+            witnesses,
+            cosigned,
+            asked: known.policy.is_some(),
+        })
+    }
+
+    /// The note's bytes.
+    pub fn bytes(&self) -> Bytes {
+        self.note.bytes().into()
     }
 
     /// When the quorum had cosigned: none if no witness is asked for.
-    pub fn witnessed(&self, opened: &Opened) -> Result<Option<u64>, Failure> {
-        let Some(policy) = &self.policy else {
-            return Ok(None);
-        };
-        policy
-            .newest_time(&policy.cosigned(opened))
-            .map(Some)
-            .ok_or_else(|| {
-                Failure::Negative(
-                    "checkpoint: the witnesses that cosigned it are no quorum of the policy"
-                        .to_owned(),
-                )
-            })
+    pub fn witnessed(&self) -> Result<Option<u64>, Failure> {
+        if self.asked && self.cosigned.is_none() {
+            return Err(Failure::Negative(
+                "checkpoint: the witnesses that cosigned it are no quorum of the policy".to_owned(),
+            ));
+        }
+        Ok(self.cosigned)
+    }
+}
+
+fn bad(why: &dyn std::fmt::Display) -> LogError {
+    LogError::Wrong {
+        path: "checkpoint".to_owned(),
+        why: why.to_string(),
     }
 }
 

@@ -1,197 +1,213 @@
-//! Where a log's files lie, and fetching one of them.
+//! Where a log's files come from: a folder, a bucket, or a server of static files. Nothing that comes from here is
+//! trusted; whatever an answer rests on is hashed up to the checkpoint's root.
 
-use std::fs::File;
+mod bucket;
+mod web;
+
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
-use reqwest::StatusCode;
-use reqwest::blocking::Client;
+use countersign_ledger::digest::Digest;
 
 use crate::exit::Failure;
 use crate::output::safe;
 
-/// For a connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// For one file.
-const FILE_MAX: Duration = Duration::from_secs(60);
-/// How often a file is asked for before a server counts as down.
-const TRIES: u32 = 3;
-/// Between the first two tries; then twice that.
-const PAUSE: Duration = Duration::from_millis(200);
-
 /// Which log to read.
 #[derive(Debug, Clone, Args)]
 pub struct SourceArgs {
-    /// The log: a folder, file:///PATH, or https://HOST/PATH; "checkpoint" and "tile/" lie in it.
+    /// The log: a folder, s3://BUCKET/PREFIX, or https://HOST/PATH; "checkpoint" and "tile/" lie in it.
     #[arg(value_name = "LOG")]
     pub log: String,
-    /// Certificates (PEM) to trust beside the system's, for https.
+    /// The certificate authority that counts for https, as PEM; the system's, if none.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 }
 
-/// A log's files.
-#[derive(Debug)]
-pub enum Source {
-    /// In a folder.
-    Folder(PathBuf),
-    /// Behind a URL.
-    Web {
-        /// Keeps connections.
-        client: Client,
-        /// Without a slash at its end.
-        base: String,
+impl SourceArgs {
+    /// The files that the arguments name. Nothing is read yet.
+    pub fn open(&self) -> Result<Box<dyn Files>, Failure> {
+        Ok(open(&self.log, self.ca.as_deref())?)
+    }
+}
+
+/// Files by their path in the log.
+pub trait Files: Sync + Send {
+    /// The file's bytes; nothing if it isn't there. More than `max` bytes are refused.
+    fn get(&self, path: &str, max: usize) -> Result<Option<Bytes>, Fault>;
+    /// What it is, for people.
+    fn place(&self) -> String;
+    /// How many files it pays to ask for at once.
+    fn at_once(&self) -> usize {
+        16
+    }
+}
+
+/// A file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Reading failed: trying again may help.
+    #[error("{path}: {why}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// More bytes than such a file may have.
+    #[error("{path}: has more than the {max} bytes that such a file can have")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The limit.
+        max: usize,
     },
 }
 
-impl Source {
-    /// The source that the arguments name. Nothing is read yet.
-    pub fn from_args(args: &SourceArgs) -> Result<Self, Failure> {
-        if let Some(path) = args.log.strip_prefix("file://") {
-            return Ok(Self::Folder(PathBuf::from(path)));
-        }
-        if args.log.starts_with("https://") || args.log.starts_with("http://") {
-            return Self::web(&args.log, args.ca.as_deref());
-        }
-        if args.log.contains("://") {
-            let log = safe(&args.log);
-            return Err(Failure::Mistake(format!(
-                "{log}: must be a folder, file://, http:// or https://"
-            )));
-        }
-        Ok(Self::Folder(PathBuf::from(&args.log)))
-    }
+/// Why there is no source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSource {
+    /// Neither a folder nor an address.
+    #[error("{0:?} must be a folder, s3://BUCKET/PREFIX, or a URL with http:// or https://")]
+    Place(String),
+    /// The client can't be made.
+    #[error("{place}: {why}")]
+    Client {
+        /// The place.
+        place: String,
+        /// Why.
+        why: String,
+    },
+}
 
-    fn web(url: &str, ca: Option<&Path>) -> Result<Self, Failure> {
-        let bad = |error: &reqwest::Error| Failure::Mistake(format!("{}: {error}", safe(url)));
-        reqwest::Url::parse(url)
-            .map_err(|error| Failure::Mistake(format!("{}: {error}", safe(url))))?;
-        let mut builder = Client::builder()
-            .connect_timeout(CONNECT_MAX)
-            .timeout(FILE_MAX)
-            .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
-        if let Some(file) = ca {
-            let pem = std::fs::read(file).map_err(|error| Failure::file(file, &error))?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| bad(&error))?;
-            if roots.is_empty() {
-                let file = file.display();
-                return Err(Failure::Mistake(format!("{file}: holds no certificate")));
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let text = safe(&fault.to_string());
+        match fault {
+            Fault::Unreadable { .. } => Self::Fault(text),
+            Fault::TooLarge { .. } => Self::Negative(text),
+        }
+    }
+}
+
+impl From<NoSource> for Failure {
+    fn from(none: NoSource) -> Self {
+        Self::Mistake(safe(&none.to_string()))
+    }
+}
+
+/// Opens the place that a person named. `ca` is a file with the one certificate authority that counts for HTTPS.
+pub fn open(place: &str, ca: Option<&Path>) -> Result<Box<dyn Files>, NoSource> {
+    if let Some(rest) = place.strip_prefix("s3://") {
+        return Ok(Box::new(bucket::Bucket::open(place, rest)?));
+    }
+    if place.starts_with("http://") || place.starts_with("https://") {
+        return Ok(Box::new(web::Web::open(place, ca)?));
+    }
+    let path = place.strip_prefix("file://").unwrap_or(place);
+    if path.is_empty() || path.contains("://") || !Path::new(path).is_dir() {
+        return Err(NoSource::Place(place.to_owned()));
+    }
+    Ok(Box::new(Folder(PathBuf::from(path))))
+}
+
+/// The paths under which a blob may lie: the store's, and the hub's address.
+pub fn blob_paths(digest: &Digest) -> [String; 2] {
+    let hex = digest.to_string();
+    let (head, _) = hex.split_at(2);
+    [format!("blobs/{head}/{hex}"), format!("blobs/{hex}")]
+}
+
+/// A folder: a store, or a copy of one.
+pub struct Folder(pub PathBuf);
+
+impl Files for Folder {
+    fn get(&self, path: &str, max: usize) -> Result<Option<Bytes>, Fault> {
+        let fault = |error: &std::io::Error| Fault::Unreadable {
+            path: self.0.join(path).display().to_string(),
+            why: error.to_string(),
+        };
+        let file = match std::fs::File::open(self.0.join(path)) {
+            Ok(file) => file,
+            // A partial tile's folder may be a file's name elsewhere.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
             }
-            builder = builder.tls_certs_merge(roots);
+            Err(error) => return Err(fault(&error)),
+        };
+        let length = file.metadata().map_or(0, |known| known.len());
+        whole(file, path, length, max)
+            .map_err(|error| fault(&error))?
+            .map(Some)
+    }
+
+    fn place(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn at_once(&self) -> usize {
+        1
+    }
+}
+
+/// All of it, if that is no more than `max` bytes. `length` is what it says of itself.
+fn whole(
+    from: impl Read,
+    path: &str,
+    length: u64,
+    max: usize,
+) -> std::io::Result<Result<Bytes, Fault>> {
+    let expected = usize::try_from(length).unwrap_or(max).min(max);
+    let mut bytes = Vec::with_capacity(expected + 1);
+    from.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(within(path, bytes.into(), max))
+}
+
+fn within(path: &str, bytes: Bytes, max: usize) -> Result<Bytes, Fault> {
+    if bytes.len() > max {
+        return Err(Fault::TooLarge {
+            path: path.to_owned(),
+            max,
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_says_what_is_missing_and_what_is_too_large() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("checkpoint"), b"12345").unwrap();
+        let files = open(folder.path().to_str().unwrap(), None).unwrap();
+        assert_eq!(files.get("checkpoint", 5).unwrap().unwrap(), &b"12345"[..]);
+        assert_eq!(files.get("tile/0/000", 5), Ok(None));
+        assert_eq!(files.get("checkpoint/x", 5), Ok(None));
+        let large = files.get("checkpoint", 4);
+        assert!(
+            matches!(large, Err(Fault::TooLarge { max: 4, .. })),
+            "{large:?}"
+        );
+    }
+
+    #[test]
+    fn other_places_are_refused() {
+        for place in ["", "gs://bucket", "/no/such/folder", "s3://"] {
+            assert!(open(place, None).is_err(), "{place}");
         }
-        Ok(Self::Web {
-            client: builder.build().map_err(|error| bad(&error))?,
-            base: url.trim_end_matches('/').to_owned(),
-        })
     }
 
-    /// The bytes of a file; none if the log has no such file.
-    pub fn read(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Failure> {
-        match self {
-            Self::Folder(folder) => of_folder(&folder.join(path), bytes_max),
-            Self::Web { client, base } => of_web(client, &format!("{base}/{path}"), bytes_max),
-        }
+    #[test]
+    fn a_file_without_a_certificate_is_no_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("ca.pem");
+        std::fs::write(&empty, b"none\n").unwrap();
+        let opened = open("https://hub.example/log", Some(&empty));
+        assert!(matches!(opened.err(), Some(NoSource::Client { .. })));
     }
-
-    /// How many files it pays to ask for at once.
-    pub const fn at_once(&self) -> usize {
-        match self {
-            Self::Folder(_) => 1,
-            Self::Web { .. } => 16,
-        }
-    }
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Folder(folder) => f.write_str(&safe(&folder.display().to_string())),
-            Self::Web { base, .. } => f.write_str(&safe(base)),
-        }
-    }
-}
-
-fn of_folder(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, Failure> {
-    match File::open(path) {
-        Ok(file) => whole(file, bytes_max)
-            .map_err(|error| Failure::file(path, &error))?
-            .map_or_else(
-                || Err(too_large(&path.display().to_string(), bytes_max)),
-                |bytes| Ok(Some(bytes)),
-            ),
-        // A folder in a file's place is no file either; the folder of the log itself is asked for by its checkpoint.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(Failure::file(path, &error)),
-    }
-}
-
-fn of_web(client: &Client, url: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Failure> {
-    let mut pause = PAUSE;
-    for last in (0..TRIES).map(|n| n + 1 == TRIES) {
-        match once(client, url, bytes_max) {
-            Err(Once::Again(_)) if !last => {}
-            Err(Once::Again(problem) | Once::Never(problem)) => {
-                return Err(Failure::Fault(format!("{}: {}", safe(url), safe(&problem))));
-            }
-            Err(Once::TooLarge) => return Err(too_large(url, bytes_max)),
-            Ok(found) => return Ok(found),
-        }
-        std::thread::sleep(pause);
-        pause *= 2;
-    }
-    Ok(None)
-}
-
-/// Why one try did not succeed.
-enum Once {
-    Again(String),
-    Never(String),
-    TooLarge,
-}
-
-fn once(client: &Client, url: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Once> {
-    let response = client
-        .get(url)
-        .send()
-        .map_err(|error| Once::Again(told(&error)))?;
-    match response.status() {
-        StatusCode::OK => {}
-        StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
-        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            return Err(Once::Again(status.to_string()));
-        }
-        status => return Err(Once::Never(status.to_string())),
-    }
-    whole(response, bytes_max)
-        .map_err(|error| Once::Again(error.to_string()))?
-        .map_or(Err(Once::TooLarge), |bytes| Ok(Some(bytes)))
-}
-
-/// All of it, or none if it has more than `bytes_max`.
-fn whole(from: impl Read, bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    from.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() <= bytes_max).then_some(bytes))
-}
-
-/// An error with its causes: the outermost says little.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
-
-fn too_large(place: &str, bytes_max: usize) -> Failure {
-    let place = safe(place);
-    Failure::Negative(format!(
-        "{place}: has more than the {bytes_max} bytes that such a file can have"
-    ))
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AppOnCluster, HealthState, SyncState};
+use super::{AppOnCluster, HealthState, Paused, SyncState};
 
 /// A cluster in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,9 @@ pub struct ClusterSummary {
     pub objects: u32,
     /// Number of things that a person should look at.
     pub alarms: u32,
+    /// Pauses that hold for it or for some of its apps.
+    #[serde(default)]
+    pub pauses: Vec<Paused>,
 }
 
 /// Is an agent there?

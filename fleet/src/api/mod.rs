@@ -11,9 +11,11 @@ mod cluster;
 mod drift;
 mod fleet;
 mod object;
+mod override_;
 mod request;
 mod salts;
 mod state;
+mod verify;
 
 pub use app::{App, AppOnCluster, AppSummary, AppWants, Kept};
 pub use cluster::{Alarm, Cluster, ClusterSummary, Connection, RefusalCount, Registered};
@@ -22,9 +24,11 @@ pub use fleet::{
     Commit, Fleet, LogProgress, Mistake, PermitNeeded, Source, SourceState, TrustRootInUse,
 };
 pub use object::{Object, ObjectName, Objects};
+pub use override_::{Overrides, Paused};
 pub use request::{
     JoinToken, JoinTokenRequest, ParcelRequest, Permit, PermitKind, PermitRequest, Permits,
     Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
 };
 pub use salts::{SALTS_MAX, SALTS_SECONDS_MAX, SALTS_TYPE, SaltsAnswer, SaltsRequest};
 pub use state::{HealthState, SyncState};
+pub use verify::{ProvenEntry, VerifyAnswer, VerifyAsked};

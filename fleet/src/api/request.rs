@@ -153,20 +153,35 @@ pub struct PermitRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Permit {
-    /// SHA-256 of its stored bytes, hex: what a statement's `permits` names.
+    /// SHA-256 of its stored bytes, or of what a person signed, hex.
     pub id: String,
     /// What is allowed.
     pub permit: PermitKind,
     /// Why.
     pub reason: String,
-    /// Who asked, as far as the hub can tell ("uid 1000", "token").
+    /// Who asked: as far as the hub can tell ("uid 1000", "token"), or whose key signed it.
     pub by: String,
-    /// When, by the hub's clock.
+    /// When, by the hub's clock or as it was signed.
     #[schemars(with = "String")]
     pub time: Timestamp,
-    /// It was for one act, which is done: it allows nothing more. Only rewrites are used up.
+    /// It was for one act, which is done: it allows nothing more. Rewrites are used up, and all that people signed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub used: bool,
+    /// When it ends by itself; none for one that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub until: Option<Timestamp>,
+    /// Its place in the log; none for one that nobody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
+}
+
+impl Permit {
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// `GET /api/v1/permits`, oldest first.
@@ -175,6 +190,9 @@ pub struct Permit {
 pub struct Permits {
     /// All that were ever given.
     pub permits: Vec<Permit>,
+    /// The trust root lists people for overrides: only what they signed counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed_only: bool,
 }
 
 /// Body of every answer that is not a success.

@@ -11,9 +11,9 @@ use super::words::{AppName, Duration, KindName, Selector, Word};
 use crate::path::RepoPath;
 
 /// Objects that an app may lose at once without a permit.
-pub const PRUNE_OBJECTS_MAX: u32 = 50;
+pub const PRUNE_OBJECTS_MAX: u32 = countersign_ledger::deletion::OBJECTS_MAX;
 /// Percent of its objects that an app of more than 20 may lose at once without a permit.
-pub const PRUNE_PERCENT_MAX: u32 = 20;
+pub const PRUNE_PERCENT_MAX: u32 = countersign_ledger::deletion::PERCENT_MAX;
 
 /// What runs, from where, on which clusters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -53,7 +53,7 @@ pub struct Input<'a> {
     pub dropped: &'a BTreeSet<ObjectId>,
     /// Apps whose removal deletes, as each commit says that may have been the one before.
     pub removals: &'a [BTreeSet<String>],
-    /// Deletions that the state says a person permitted.
+    /// Deletions that a person permitted.
     pub permits: &'a DeletionPermits,
 }
 

@@ -56,8 +56,21 @@ impl Log {
         kind: OutsideKind,
         about: &str,
     ) -> Result<Vec<(u64, Bytes)>, ReadError> {
+        self.bytes_of(self.index.outside(kind, about)?).await
+    }
+
+    /// The same of all entries of a kind, from a place on.
+    pub(crate) async fn outside_from(
+        &self,
+        kind: OutsideKind,
+        place: u64,
+    ) -> Result<Vec<(u64, Bytes)>, ReadError> {
+        self.bytes_of(self.index.outside_from(kind, place)?).await
+    }
+
+    async fn bytes_of(&self, leaves: Vec<Digest>) -> Result<Vec<(u64, Bytes)>, ReadError> {
         let mut found = Vec::new();
-        for leaf in self.index.outside(kind, about)? {
+        for leaf in leaves {
             if let Some(index) = self.find(&leaf)?
                 && let Some(bytes) = self.entry(index).await?
             {

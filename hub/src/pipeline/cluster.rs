@@ -15,8 +15,10 @@ use countersign_ledger::json;
 use countersign_ledger::manifest::{Content, Line};
 use countersign_ledger::statement::Admission;
 
+use crate::pipeline::pause;
 use crate::pipeline::policies::PolicyFiles;
 use crate::pipeline::stage::{Ask, RenderedApp, RenderedApps, Stage};
+use crate::pipeline::words::Paused;
 use crate::seal::{Plain, SecretError, Secrets};
 
 /// All that decides one cluster's next state.
@@ -33,6 +35,8 @@ pub struct Input<'a> {
     pub gone: &'a BTreeSet<ObjectId>,
     /// Deletions that a person allowed.
     pub permits: &'a DeletionPermits,
+    /// Apps that a person holds still.
+    pub paused: &'a Paused,
     /// Its age recipient, once its agent registered.
     pub recipient: Option<&'a str>,
     /// Renders that differed from their repetition, by app and [`name_of`]; they stay refused.
@@ -254,7 +258,7 @@ async fn want(
     blobs: &mut BTreeMap<Digest, Bytes>,
 ) -> BTreeMap<String, Wanted> {
     // Where a broken app would run nobody knows; where it ran, it stays.
-    let had = |name: &String| input.previous.apps.iter().any(|app| app.name == *name);
+    let had = |name: &str| input.previous.apps.iter().any(|app| app.name == name);
     let broken = input
         .ask
         .fleet
@@ -278,7 +282,11 @@ async fn want(
             Line::Tombstone(_) | Line::Orphan(_) => None,
         })
         .collect();
+    let paused = |app: &App| input.paused.contains_key(&app.name);
     for app in input.ask.fleet.apps_on(input.ask.cluster) {
+        if paused(app) {
+            continue;
+        }
         let outcome = match rendered.get(&app.name) {
             Some(Ok(rendered)) => {
                 let lines = lines(secrets, input, app, &rendered.objects, (&sealed, blobs));
@@ -294,6 +302,12 @@ async fn want(
         };
         wanted.insert(app.name.clone(), outcome);
     }
+    let here = |name: &str| {
+        let app = input.ask.fleet.apps.get(name);
+        app.is_some_and(|app| app.runs_on(input.ask.cluster))
+    };
+    let concerns = |name: &str| here(name) || had(name);
+    pause::hold(input.paused, concerns, &mut wanted);
     wanted
 }
 

@@ -1,4 +1,5 @@
-//! What people permitted, in the words of each stage. Pure.
+//! What people permitted, in the words of each stage. Pure. What comes in has not been used up; whether it has ended is
+//! asked here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use countersign_fleet::api;
 use countersign_fleet::guard::DeletionPermits;
 use countersign_ledger::digest::Digest;
 use countersign_ledger::statement::{Permit, PermitKind};
+use jiff::Timestamp;
 
 use crate::track::refmove::RewritePermit;
 use crate::track::refname::RefName;
@@ -15,13 +17,16 @@ use crate::track::refname::RefName;
 /// it are stored as the deletion of an app of this name; they count as what they were given for.
 pub const POLICIES: &str = "policies";
 
-/// Deletions, for [`countersign_fleet::carry`].
+/// Deletions that are permitted at `now`, for [`countersign_fleet::carry`].
 #[must_use]
-pub fn deletions(given: &[Arc<api::Permit>]) -> DeletionPermits {
-    given
-        .iter()
+pub fn deletions(given: &[Arc<api::Permit>], now: Timestamp) -> DeletionPermits {
+    holding(given, now)
         .filter_map(|permit| deletion(&permit.permit))
         .collect()
+}
+
+fn holding(given: &[Arc<api::Permit>], now: Timestamp) -> impl Iterator<Item = &Arc<api::Permit>> {
+    given.iter().filter(move |permit| permit.holds(now))
 }
 
 fn deletion(kind: &api::PermitKind) -> Option<(String, Digest)> {
@@ -31,11 +36,10 @@ fn deletion(kind: &api::PermitKind) -> Option<(String, Digest)> {
     }
 }
 
-/// Sets of admission policies, by their digest.
+/// Sets of admission policies that are permitted at `now`, by their digest.
 #[must_use]
-pub fn policies(given: &[Arc<api::Permit>]) -> BTreeSet<Digest> {
-    given
-        .iter()
+pub fn policies(given: &[Arc<api::Permit>], now: Timestamp) -> BTreeSet<Digest> {
+    holding(given, now)
         .filter_map(|permit| policy_set(&permit.permit))
         .collect()
 }
@@ -48,13 +52,13 @@ fn policy_set(kind: &api::PermitKind) -> Option<Digest> {
     }
 }
 
-/// Rewrites of history that are still to come, for the tracker.
+/// Rewrites of history that are still to come, and until when, for the tracker.
 #[must_use]
-pub fn rewrites(given: &[Arc<api::Permit>]) -> Vec<RewritePermit> {
+pub fn rewrites(given: &[Arc<api::Permit>]) -> Vec<(RewritePermit, Option<Timestamp>)> {
     given
         .iter()
         .filter(|permit| !permit.used)
-        .filter_map(|permit| rewrite(&permit.permit))
+        .filter_map(|permit| Some((rewrite(&permit.permit)?, permit.until)))
         .collect()
 }
 
@@ -79,29 +83,46 @@ pub struct Used<'a> {
     pub policies: Option<Digest>,
 }
 
-/// Those that a statement names: each act once, by the permit that was given first.
+/// What a statement says of a permit: its kind, its subject and its object.
+fn statement(kind: &api::PermitKind) -> Option<(PermitKind, String, String)> {
+    if let Some(set) = policy_set(kind) {
+        return Some((PermitKind::Policies, POLICIES.to_owned(), set.to_string()));
+    }
+    if let Some((app, digest)) = deletion(kind) {
+        return Some((PermitKind::Deletion, app, digest.to_string()));
+    }
+    let rewrite = rewrite(kind)?;
+    let (name, commit) = (rewrite.name.to_string(), rewrite.commit.to_string());
+    Some((PermitKind::Rewrite, name, commit))
+}
+
+/// Permits that a statement rests on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// As it names them.
+    pub permits: Vec<Permit>,
+    /// Ids of those that people signed: they are used up by it.
+    pub signed: BTreeSet<String>,
+}
+
+/// Those that a statement names: each act once, by the permit that was given first. A rewrite was followed before, maybe
+/// right before its permit ended.
 #[must_use]
-pub fn used(given: &[Arc<api::Permit>], used: &Used<'_>) -> Vec<Permit> {
-    let mut permits: Vec<Permit> = Vec::new();
+pub fn used(given: &[Arc<api::Permit>], now: Timestamp, used: &Used<'_>) -> Named {
+    let mut named = Named::default();
     for permit in given {
-        let said = [
-            deletion(&permit.permit)
-                .filter(|deletion| used.deletions.contains(deletion))
-                .map(|(app, digest)| (PermitKind::Deletion, app, digest.to_string())),
-            rewrite(&permit.permit)
-                .filter(|rewrite| used.rewrites.contains(rewrite))
-                .map(|rewrite| {
-                    (
-                        PermitKind::Rewrite,
-                        rewrite.name.to_string(),
-                        rewrite.commit.to_string(),
-                    )
-                }),
-            policy_set(&permit.permit)
-                .filter(|set| used.policies == Some(*set))
-                .map(|set| (PermitKind::Policies, POLICIES.to_owned(), set.to_string())),
-        ];
-        for (kind, subject, object) in said.into_iter().flatten() {
+        let holds = permit.holds(now);
+        let counts = match &permit.permit {
+            kind if policy_set(kind).is_some() => holds && used.policies == policy_set(kind),
+            api::PermitKind::Deletion { .. } => {
+                holds && deletion(&permit.permit).is_some_and(|it| used.deletions.contains(&it))
+            }
+            api::PermitKind::Rewrite { .. } => {
+                rewrite(&permit.permit).is_some_and(|it| used.rewrites.contains(&it))
+            }
+            api::PermitKind::Policies { .. } => false,
+        };
+        if let Some((kind, subject, object)) = statement(&permit.permit).filter(|_| counts) {
             let said = Permit {
                 permit: kind,
                 subject,
@@ -113,12 +134,30 @@ pub fn used(given: &[Arc<api::Permit>], used: &Used<'_>) -> Vec<Permit> {
                 (had.permit, &had.subject, &had.object)
                     == (said.permit, &said.subject, &said.object)
             };
-            if !permits.iter().any(known) {
-                permits.push(said);
+            if !named.permits.iter().any(known) {
+                named.permits.push(said);
+                if permit.entry.is_some() {
+                    named.signed.insert(permit.id.clone());
+                }
             }
         }
     }
-    permits
+    named
+}
+
+/// Ids of the signed permits among `given` that `permits` of a sealed statement name.
+#[must_use]
+pub fn named_in(given: &[Arc<api::Permit>], permits: &[Permit]) -> BTreeSet<String> {
+    let signed = given.iter().filter(|permit| permit.entry.is_some());
+    let named = signed.filter(|given| {
+        permits.iter().any(|said| {
+            (&said.by, &said.reason) == (&given.by, &given.reason)
+                && statement(&given.permit).is_some_and(|(kind, subject, object)| {
+                    (said.permit, &said.subject, &said.object) == (kind, &subject, &object)
+                })
+        })
+    });
+    named.map(|permit| permit.id.clone()).collect()
 }
 
 #[cfg(test)]
@@ -134,6 +173,20 @@ mod tests {
             by,
             time: jiff::Timestamp::UNIX_EPOCH,
             used: false,
+            until: None,
+            entry: None,
+        })
+    }
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// The same, signed, until a second after [`NOW`].
+    fn signed(permit: api::PermitKind, id: &str) -> Arc<api::Permit> {
+        Arc::new(api::Permit {
+            id: id.into(),
+            until: Timestamp::from_second(1).ok(),
+            entry: Some(7),
+            ..(*given(permit, "a storm")).clone()
         })
     }
 
@@ -166,18 +219,24 @@ mod tests {
                 "looser",
             ),
         ];
-        assert_eq!(policies(&all), BTreeSet::from([set]));
-        let rewrites = rewrites(&all);
+        assert_eq!(policies(&all, NOW), BTreeSet::from([set]));
+        let rewrites: Vec<_> = rewrites(&all)
+            .into_iter()
+            .map(|(permit, _)| permit)
+            .collect();
         assert_eq!(rewrites.len(), 1);
         let said = used(
             &all,
+            NOW,
             &Used {
                 deletions: &[("a".into(), digest)],
                 rewrites: &rewrites,
                 policies: Some(set),
             },
         );
+        assert!(said.signed.is_empty(), "nobody signed these");
         let shown: Vec<_> = said
+            .permits
             .iter()
             .map(|permit| {
                 (
@@ -195,7 +254,7 @@ mod tests {
                 (PermitKind::Policies, "policies", "of before"),
             ]
         );
-        assert!(used(&all, &Used::default()).is_empty());
+        assert_eq!(used(&all, NOW, &Used::default()), Named::default());
     }
 
     #[test]
@@ -211,5 +270,44 @@ mod tests {
         });
         assert_eq!(rewrites(&[fresh]).len(), 1);
         assert_eq!(rewrites(&[spent]).len(), 0);
+    }
+
+    #[test]
+    fn a_signed_permit_allows_until_its_end_and_is_used_by_the_statement_that_names_it() {
+        let digest = Digest::of(b"x");
+        let deletion = api::PermitKind::Deletion {
+            app: "a".into(),
+            manifest: digest.to_string(),
+        };
+        let rewrite = api::PermitKind::Rewrite {
+            reference: "refs/heads/main".into(),
+            commit: "1".repeat(40),
+        };
+        let all = [
+            signed(deletion.clone(), "first"),
+            signed(deletion, "second"),
+            signed(rewrite, "third"),
+        ];
+        let after = Timestamp::from_second(1).unwrap();
+        assert_eq!(deletions(&all, NOW).len(), 1);
+        assert!(deletions(&all, after).is_empty());
+        let rewrites: Vec<_> = rewrites(&all)
+            .into_iter()
+            .map(|(permit, _)| permit)
+            .collect();
+        let acts = Used {
+            deletions: &[("a".into(), digest)],
+            rewrites: &rewrites,
+            policies: None,
+        };
+        let named = used(&all, NOW, &acts);
+        let ids: Vec<&str> = named.signed.iter().map(String::as_str).collect();
+        assert_eq!(ids, ["first", "third"], "one act uses one permit");
+        assert_eq!(named_in(&all[..1], &named.permits).len(), 1);
+        assert!(named_in(&all, &[]).is_empty());
+        // What was followed while its permit held is named by it, though it has ended since.
+        let late = used(&all, after, &acts);
+        assert_eq!(late.permits.len(), 1);
+        assert_eq!(late.permits[0].permit, PermitKind::Rewrite);
     }
 }

@@ -47,6 +47,8 @@ pub enum Endpoint {
     LogEntries,
     /// Salts for second renderers.
     LogSalts,
+    /// A cluster's newest state, which witnesses may not have seen.
+    LogNewest,
     /// A method of a gRPC service; which one is its path.
     Grpc,
     /// The OpenAPI document.
@@ -71,6 +73,12 @@ pub enum Endpoint {
     Parcel,
     /// A file with what a cluster's agent says.
     ReportFile,
+    /// What override keys signed.
+    Overrides,
+    /// A cluster is asked for a word now.
+    VerifyAsk,
+    /// What it said.
+    VerifyAnswer,
     /// An agent speaks no more.
     Revoke,
     /// The permits that were given.
@@ -164,6 +172,13 @@ pub const TABLE: &[Rule] = &[
     agents("POST", "/log/trust", Role::OwnProof, Endpoint::LogTrust),
     // So does the request.
     agents("POST", "/log/salts", Role::OwnProof, Endpoint::LogSalts),
+    // It is in the log already, and soon among its files.
+    agents(
+        "GET",
+        "/log/newest/{cluster}",
+        Role::Anyone,
+        Endpoint::LogNewest,
+    ),
     log("/log/checkpoint"),
     log("/log/trust/{file}"),
     log("/log/blobs/{digest}"),
@@ -217,6 +232,17 @@ pub const TABLE: &[Rule] = &[
         "/api/v1/clusters/{cluster}/revoke",
         Endpoint::Revoke,
     ),
+    operators(
+        "POST",
+        "/api/v1/clusters/{cluster}/verify",
+        Endpoint::VerifyAsk,
+    ),
+    operators(
+        "GET",
+        "/api/v1/clusters/{cluster}/verify/{nonce}",
+        Endpoint::VerifyAnswer,
+    ),
+    operators("GET", "/api/v1/overrides", Endpoint::Overrides),
     operators("GET", "/api/v1/apps", Endpoint::Apps),
     operators("GET", "/api/v1/apps/{app}", Endpoint::App),
     operators("GET", "/api/v1/drifts", Endpoint::Drifts),

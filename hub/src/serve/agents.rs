@@ -122,11 +122,17 @@ impl Agents for Service {
             let proven = follower.proven(log.clone(), taken).await;
             follower = proven.map_err(|error| unread(&self.state, &error))?;
             let came = self.state.watch_outside();
-            follower = follower.overridden(log.clone(), came, self.state.clock.clone());
+            let clock = self.state.clock.clone();
+            follower = follower.overridden(log.clone(), came, clock.clone());
+            if let Some(root) = &trust.newest {
+                follower = follower.through_glass(root.clone(), clock);
+            }
             if level.is_some_and(|member| member.level == "reproduced") {
                 follower = follower.reproduced(log.clone());
             }
         }
+        let questions = cluster.questions.subscribe();
+        follower = follower.asked(questions, self.state.clock.clone());
         if let Some(commits) = self.state.commits_for(&peer.cluster) {
             follower = follower.authored(commits, &request.get_ref().authored_commit);
         }

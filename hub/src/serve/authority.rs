@@ -8,12 +8,14 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 use ring::rand::SecureRandom as _;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::identity::spiffe_id;
 use super::limits::{CLIENT_CERTIFICATE_SECONDS, CLOCK_SKEW_SECONDS, SERVER_CERTIFICATE_SECONDS};
+use super::nonce::Nonces;
 
 /// Why the authority can't work.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     pem: String,
+    nonces: hmac::Tag,
 }
 
 impl std::fmt::Debug for Authority {
@@ -73,12 +76,15 @@ impl Authority {
         if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
             return Err(AuthorityError::OtherKey);
         }
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &key.serialize_der());
+        let nonces = hmac::sign(&secret, b"countersign nonces v1");
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|e| AuthorityError::Certificate(e.to_string()))?;
         Ok(Self {
             issuer,
             certificate,
             pem: certificate_pem.to_owned(),
+            nonces,
         })
     }
 
@@ -90,6 +96,11 @@ impl Authority {
     /// The CA's certificate, PEM.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// Gives nonces, and knows them again: the same in each hub of this CA.
+    pub(crate) fn nonces(&self) -> Nonces {
+        Nonces::new(self.nonces.as_ref())
     }
 
     /// SHA-256 of the CA's certificate (DER): what the trust root's `hubCa` holds.

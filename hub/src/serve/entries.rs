@@ -7,6 +7,7 @@
 mod accept;
 mod body;
 mod infrastructure;
+mod newest;
 mod override_;
 mod reproduction;
 mod salts;
@@ -16,7 +17,10 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, State as Shared};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use countersign_fleet::api::ProvenEntry;
 use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::Envelope;
 use countersign_ledger::statement::{Infrastructure, Statement};
@@ -32,6 +36,7 @@ use super::state::State;
 use crate::log::{Entry, Log, outside};
 pub(crate) use accept::{Accepted, Refusal, accept};
 pub(crate) use body::Offer;
+pub(crate) use newest::handler as newest_handler;
 pub(crate) use salts::handler as salts_handler;
 
 /// The handler of `POST /log/entries`.
@@ -172,6 +177,19 @@ async fn append(state: &State, log: &Log, accepted: &Accepted) -> Result<u64, Re
         .first()
         .copied()
         .ok_or_else(|| Refusal::fault(&"an append gave no place"))
+}
+
+/// An entry as it is given to people, with its proof; none if the log has none of these bytes.
+pub(crate) fn proven(log: &Log, envelope: &Bytes) -> Result<Option<ProvenEntry>, Refusal> {
+    let index = log.find(&leaf_hash(envelope));
+    let Some(index) = index.map_err(|error| Refusal::fault(&error))? else {
+        return Ok(None);
+    };
+    let proof = prove(log, index)?;
+    Ok(Some(ProvenEntry {
+        envelope: STANDARD.encode(envelope),
+        proof: String::from_utf8_lossy(&proof.bytes()).into_owned(),
+    }))
 }
 
 /// The proof under the newest claimed checkpoint; witnesses may not have seen it yet.

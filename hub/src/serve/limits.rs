@@ -87,6 +87,12 @@ pub const ENTRY_BLOB_BYTES_MAX: usize = 1 << 20;
 pub const ENTRIES_AT_ONCE: usize = 16;
 /// Body of a second renderer's request for salts, in bytes: 48 commitments and an envelope around them.
 pub const SALTS_BODY_BYTES_MAX: usize = 16 << 10;
+/// Overrides that operators are shown at once, the newest.
+pub(crate) const OVERRIDES_LISTED_MAX: usize = 1_000;
+/// Questions to one cluster that are open at once; of more the oldest are forgotten.
+pub(crate) const QUESTIONS_MAX: usize = 8;
+/// Seconds for which a cluster that was asked for a word may answer: who asked waits no longer.
+pub(crate) const QUESTION_SECONDS_MAX: i64 = 600;
 /// An override lasts so long at most: what is needed for longer belongs into Git or into the trust root.
 pub const OVERRIDE_SECONDS_MAX: u64 = 30 * 86_400;
 

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub renewals: Family<OutcomeLabels, Counter>,
     /// Requests to enrol, by outcome.
     pub enrolments: Family<OutcomeLabels, Counter>,
+    /// Receipts and drift records taken, by what their nonce shows.
+    pub nonces: Family<OutcomeLabels, Counter>,
     /// Reports taken in.
     pub reports: Counter,
     /// Drifts reported.
@@ -159,6 +161,11 @@ impl Metrics {
             "Entries of people, second renderers and CI that came into the log, by predicate type",
             self.outside.clone(),
         );
+        registry.register(
+            "receipt_nonces",
+            "Receipts and drift records taken, by what their nonce shows: fresh, late, none or unknown",
+            self.nonces.clone(),
+        );
         registry.register("alarms", "Alarms raised, by code", self.alarms.clone());
     }
 
@@ -178,6 +185,10 @@ impl Metrics {
         self.enrolments
             .get_or_create(&OutcomeLabels { outcome })
             .inc();
+    }
+
+    pub(crate) fn nonce(&self, outcome: &'static str) {
+        self.nonces.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn receipt_refused(&self, outcome: &'static str) {

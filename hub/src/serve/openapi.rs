@@ -2,8 +2,9 @@
 
 use countersign_fleet::api::ci::{CiToken, CiTokenRequest};
 use countersign_fleet::api::{
-    App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, ParcelRequest,
-    Permit, PermitRequest, Permits, Problem, ReportTaken, Revocation, RevokeRequest, SyncStarted,
+    App, AppSummary, Cluster, Drifts, Fleet, JoinToken, JoinTokenRequest, Objects, Overrides,
+    ParcelRequest, Permit, PermitRequest, Permits, Problem, ReportTaken, Revocation, RevokeRequest,
+    SyncStarted, VerifyAnswer, VerifyAsked,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -175,6 +176,26 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
             status: "200",
             answer: of::<Revocation>(schemas),
         }),
+        Endpoint::Overrides => Some(read(
+            "overrides",
+            "What people with override keys said, in the order of the log, each with its proof",
+            &[],
+            of::<Overrides>(schemas),
+        )),
+        Endpoint::VerifyAsk => Some(Operation {
+            id: "verifyAsk",
+            summary: "Ask a cluster for a receipt now, with a fresh nonce",
+            query: &[],
+            body: None,
+            status: "202",
+            answer: of::<VerifyAsked>(schemas),
+        }),
+        Endpoint::VerifyAnswer => Some(read(
+            "verifyAnswer",
+            "The receipt with that nonce, once it is in the log, and what proves it",
+            &[],
+            of::<VerifyAnswer>(schemas),
+        )),
         Endpoint::CiToken => Some(Operation {
             id: "ciToken",
             summary: "A token with which one workspace's CI has the hub sign for it",
@@ -202,6 +223,7 @@ fn operation(endpoint: Endpoint, schemas: &mut SchemaGenerator) -> Option<Operat
         | Endpoint::LogInfrastructure
         | Endpoint::LogTrust
         | Endpoint::LogSalts
+        | Endpoint::LogNewest
         | Endpoint::Grpc => None,
     }
 }

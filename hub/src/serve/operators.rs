@@ -25,7 +25,7 @@ use super::registry::hex;
 use super::revoke::{self, NotRevoked};
 use super::state::State;
 use super::views::{self, DriftQuery, ObjectQuery};
-use super::{ci, courier, openapi, permits, tokens};
+use super::{ci, courier, openapi, permits, said, tokens, verify};
 
 type App = Shared<Arc<State>>;
 
@@ -49,6 +49,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
     match endpoint {
         Endpoint::OpenApi => Some(get(async || Json(openapi::document()))),
         Endpoint::Fleet => Some(get(async |Shared(state): App| Json(views::fleet(&state)))),
+        Endpoint::Overrides => Some(get(overrides)),
         Endpoint::Cluster => Some(get(cluster)),
         Endpoint::Objects => Some(get(objects)),
         Endpoint::Apps => Some(get(async |Shared(state): App| Json(views::apps(&state)))),
@@ -61,6 +62,8 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
             Some(post(courier::report).layer(DefaultBodyLimit::max(REPORT_FILE_BYTES_MAX)))
         }
         Endpoint::Revoke => Some(post(revoke_agent)),
+        Endpoint::VerifyAsk => Some(post(verify::ask)),
+        Endpoint::VerifyAnswer => Some(get(verify::answer)),
         Endpoint::Permits => Some(get(list_permits)),
         Endpoint::Permit => Some(post(give_permit)),
         Endpoint::CiToken => Some(post(ci_token)),
@@ -75,6 +78,7 @@ fn handler(endpoint: Endpoint) -> Option<MethodRouter<Arc<State>>> {
         | Endpoint::LogInfrastructure
         | Endpoint::LogTrust
         | Endpoint::LogSalts
+        | Endpoint::LogNewest
         | Endpoint::Grpc => None,
     }
 }
@@ -122,6 +126,13 @@ impl From<QueryRejection> for Failed {
 impl From<JsonRejection> for Failed {
     fn from(error: JsonRejection) -> Self {
         Self(problem(error.status(), "BAD_REQUEST", error.body_text()))
+    }
+}
+
+async fn overrides(Shared(state): App) -> Response {
+    match said::list(&state).await {
+        Ok(found) => Json(found).into_response(),
+        Err(refusal) => problem(refusal.status, refusal.code, refusal.message),
     }
 }
 
@@ -372,7 +383,12 @@ async fn list_permits(Shared(state): App) -> Result<Response, Failed> {
         .iter()
         .map(|permit| (**permit).clone())
         .collect();
-    Ok(Json(Permits { permits }).into_response())
+    let signed_only = state.permits().signed_only();
+    Ok(Json(Permits {
+        permits,
+        signed_only,
+    })
+    .into_response())
 }
 
 async fn give_permit(
@@ -389,6 +405,13 @@ async fn give_permit(
         ))
     })?;
     let by = operator(&caller, "only operators give permits")?;
+    if let Some(why) = state.permits().unsigned_refused() {
+        return Err(Failed(problem(
+            StatusCode::FORBIDDEN,
+            permits::UNSIGNED,
+            why,
+        )));
+    }
     let permit = state.permits().give(request, &by, state.now()).await?;
     tracing::info!(
         id = permit.id,

@@ -97,6 +97,10 @@ fn handler(
             .log
             .is_some()
             .then(|| entries::salts_handler(state.clone())),
+        Endpoint::LogNewest => state
+            .log
+            .is_some()
+            .then(|| entries::newest_handler(state.clone())),
         Endpoint::Grpc
         | Endpoint::OpenApi
         | Endpoint::Fleet
@@ -110,6 +114,9 @@ fn handler(
         | Endpoint::Parcel
         | Endpoint::ReportFile
         | Endpoint::Revoke
+        | Endpoint::Overrides
+        | Endpoint::VerifyAsk
+        | Endpoint::VerifyAnswer
         | Endpoint::Permits
         | Endpoint::Permit
         | Endpoint::CiToken => None,

@@ -3,31 +3,31 @@
 //! The chain of a receipt key has one end, so a cluster's requests are judged one after the other. What was appended once
 //! keeps its place however often it comes; what contradicts it is kept beside it and raises an alarm.
 
-use std::collections::BTreeMap;
+mod judging;
+mod proofs;
+
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use countersign_ledger::digest::{Digest, leaf_hash};
-use countersign_ledger::dsse::{Envelope, Limits};
-use countersign_ledger::key::{PublicKey, RingVerifier};
-use countersign_ledger::receipt::{Chain, Equivocation, Offer, ReceiptRefusal, Speaker};
+use countersign_ledger::digest::Digest;
+use countersign_ledger::key::PublicKey;
+use countersign_ledger::receipt::{Chain, Equivocation, ReceiptRefusal, Speaker};
 use countersign_proto::agent::v1 as wire;
 use countersign_proto::limits::RECEIPTS_PER_REQUEST_MAX;
-use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
 use super::enrol::Enrolling;
-use super::heads::Taken;
 use super::identity::Peer;
-use super::limits::{COVERED_MAX, PUT_BLOBS_PER_REQUEST_MAX, RECEIPT_BLOB_BYTES_MAX};
+use super::limits::{PUT_BLOBS_PER_REQUEST_MAX, RECEIPT_BLOB_BYTES_MAX};
+use super::nonce::Shows;
 use super::refuse::{fault, refuse};
 use super::state::{Cluster, State};
-use crate::log::{Entry, Log, Signed, receipts};
+use crate::log::Log;
+use judging::{Judging, No};
 
-/// Bytes of a nonce.
-const NONCE_BYTES: usize = 16;
+pub(super) use proofs::{covering, hashes};
 
 /// Takes receipts in, and proves that they are in the log.
 pub(crate) async fn receipts(
@@ -54,11 +54,15 @@ pub(crate) async fn receipts(
         tokio::spawn(async move {
             let _turn = cluster.receipts.lock().await;
             enrolled(&state, &peer)?;
-            take(&state, &peer, &log, &envelopes).await
+            let taken = take(&state, &peer, &log, &envelopes).await?;
+            for (nonce, leaf) in &taken.nonces {
+                cluster.questions.answered(nonce, *leaf);
+            }
+            Ok::<_, Status>(taken)
         })
     };
     let taken = taking.await.map_err(|error| fault(&error))??;
-    answer(&state, &peer, &log, taken, tree_size).await
+    proofs::answer(&state, &peer, &log, taken, tree_size).await
 }
 
 /// The log, if it is there and has all that the agent has seen of it.
@@ -160,42 +164,8 @@ struct Outcome {
     next_seq: u64,
     /// The newest envelope of the chain.
     newest: Option<Bytes>,
-}
-
-/// The chain of a receipt key, as the log has it, and what a request adds.
-struct Judging<'a> {
-    log: &'a Log,
-    speaker: String,
-    chain: Chain,
-    /// Taken from this request, by seq.
-    new: BTreeMap<u64, Bytes>,
-    entries: Vec<Entry>,
-    leaves: Vec<Digest>,
-}
-
-/// Why an envelope is not taken.
-enum No {
-    Receipt(ReceiptRefusal),
-    /// It bears other signatures beside that of the receipt key.
-    Signatures,
-    /// It names a blob that is not here.
-    BlobMissing(Digest),
-}
-
-impl No {
-    fn told(&self) -> (&'static str, String) {
-        match self {
-            Self::Receipt(refusal) => (refusal.code(), refusal.to_string()),
-            Self::Signatures => (
-                "RECEIPT_SIGNATURES",
-                "a receipt bears one signature, that of the cluster's receipt key".to_owned(),
-            ),
-            Self::BlobMissing(digest) => (
-                "BLOB_MISSING",
-                format!("the receipt names blob {digest}, which is not here"),
-            ),
-        }
-    }
+    /// Nonces that new receipts carry, with the leaf hash of each.
+    nonces: Vec<(String, Digest)>,
 }
 
 /// Judges `envelopes` and appends those that belong into the chain.
@@ -216,14 +186,7 @@ async fn take(
         None => Chain::new(speaker),
         Some(newest) => Chain::resume(speaker, newest.seq, newest.envelope),
     };
-    let mut judging = Judging {
-        log,
-        speaker: id,
-        chain,
-        new: BTreeMap::new(),
-        entries: Vec::new(),
-        leaves: Vec::new(),
-    };
+    let mut judging = Judging::new(log, id, chain);
     let mut refused = None;
     for bytes in envelopes {
         if let Err(no) = judging.offer(bytes).await? {
@@ -236,6 +199,7 @@ async fn take(
         mut new,
         entries,
         leaves,
+        nonces,
         ..
     } = judging;
     if !entries.is_empty() {
@@ -244,6 +208,7 @@ async fn take(
             .await
             .map_err(|error| fault(&error))?;
         state.metrics.receipts.inc_by(count);
+        shown(state, peer, &nonces);
     }
     if let Some(no) = &refused {
         tell(state, peer, no).await;
@@ -261,79 +226,21 @@ async fn take(
         refused: refused.as_ref().map(No::told),
         next_seq: chain.next_seq(),
         newest,
+        nonces,
     })
 }
 
-impl Judging<'_> {
-    async fn offer(&mut self, bytes: &Bytes) -> Result<Result<(), No>, Status> {
-        let before = self.chain.clone();
-        let here = |seq| self.new.get(&seq).cloned();
-        let mut offer = self.chain.offer(bytes, here, &RingVerifier);
-        if let Err(ReceiptRefusal::Replayed { got, .. }) = &offer
-            && let Some(said) = self.said(*got).await?
-        {
-            offer = self.chain.offer(bytes, |_| Some(said), &RingVerifier);
-        }
-        let spoken = match offer {
-            Ok(Offer::Next(spoken)) => spoken,
-            Ok(Offer::Again { seq }) => {
-                let leaf = match self.new.get(&seq) {
-                    Some(bytes) => Some(leaf_hash(bytes)),
-                    None => {
-                        let known = self.log.spoken(&self.speaker, seq);
-                        known.map_err(|error| fault(&error))?.map(|it| it.leaf)
-                    }
-                };
-                self.leaves.extend(leaf);
-                return Ok(Ok(()));
-            }
-            Err(refusal) => return Ok(Err(No::Receipt(refusal))),
-        };
-        if let Err(no) = self.next(bytes, &spoken.statement).await? {
-            self.chain = before;
-            return Ok(Err(no));
-        }
-        self.new.insert(spoken.seq, bytes.clone());
-        Ok(Ok(()))
-    }
-
-    async fn next(
-        &mut self,
-        bytes: &Bytes,
-        statement: &countersign_ledger::statement::Statement,
-    ) -> Result<Result<(), No>, Status> {
-        let envelope = match Envelope::parse(bytes, &Limits::entry()) {
-            Ok(envelope) => envelope,
-            Err(error) => return Ok(Err(No::Receipt(error.into()))),
-        };
-        match envelope.signatures() {
-            [one] if one.keyid == self.speaker => {}
-            _ => return Ok(Err(No::Signatures)),
-        }
-        for name in receipts::names(statement) {
-            let here = self.log.has_blob(&name).await;
-            if !here.map_err(|error| fault(&error))? {
-                return Ok(Err(No::BlobMissing(name)));
-            }
-        }
-        self.leaves.push(envelope.leaf_hash());
-        self.entries.push(Entry {
-            bytes: bytes.clone(),
-            filed: receipts::filed(&envelope, statement),
-        });
-        Ok(Ok(()))
-    }
-
-    /// What was said under an earlier `seq`, out of the log.
-    async fn said(&self, seq: u64) -> Result<Option<Bytes>, Status> {
-        let known = self.log.spoken(&self.speaker, seq);
-        match known.map_err(|error| fault(&error))? {
-            Some(known) => self
-                .log
-                .entry_of(&known.leaf)
-                .await
-                .map_err(|error| fault(&error)),
-            None => Ok(None),
+/// Counts what the nonces of receipts that were taken show, and tells a person of one that is not this cluster's.
+fn shown(state: &State, peer: &Peer, nonces: &[(String, Digest)]) {
+    let now = state.now();
+    for (nonce, _) in nonces {
+        let shows = state.nonces.judge(&peer.cluster, nonce, now);
+        state.metrics.nonce(shows.label());
+        if shows == Shows::Unknown {
+            let text = format!(
+                "a receipt carries the nonce {nonce}, which this hub never gave its cluster: it was written for another hub, or before this one's CA"
+            );
+            state.alarm_on(&peer.cluster, "RECEIPT_NONCE_UNKNOWN", text);
         }
     }
 }
@@ -380,80 +287,4 @@ async fn keep(
     );
     state.records.create(&path, &record).await?;
     Ok(path)
-}
-
-/// Proofs under a checkpoint that this cluster takes.
-async fn answer(
-    state: &State,
-    peer: &Peer,
-    log: &Log,
-    taken: Outcome,
-    tree_size: u64,
-) -> Result<wire::ReceiptsResponse, Status> {
-    let mut nonce = [0; NONCE_BYTES];
-    ring::rand::SystemRandom::new()
-        .fill(&mut nonce)
-        .map_err(|error| fault(&error))?;
-    let (refused_code, refused) = taken.refused.unwrap_or_default();
-    let mut response = wire::ReceiptsResponse {
-        nonce: Bytes::copy_from_slice(&nonce),
-        refused_code: refused_code.to_owned(),
-        refused,
-        next_seq: taken.next_seq,
-        newest: taken.newest.unwrap_or_default(),
-        ..wire::ReceiptsResponse::default()
-    };
-    let mut indexes = Vec::with_capacity(taken.leaves.len());
-    for leaf in &taken.leaves {
-        let index = log.find(leaf).map_err(|error| fault(&error))?;
-        indexes.push(index.ok_or_else(|| Status::internal("an entry has no place in the log"))?);
-    }
-    let least = indexes.iter().max().map_or(0, |index| index + 1);
-    let Some(signed) = covering(state, peer, log, least.max(tree_size)).await else {
-        return Ok(response);
-    };
-    for index in indexes {
-        let proof = log
-            .inclusion(index, signed.size)
-            .map_err(|error| fault(&error))?;
-        response.proofs.push(wire::LogProof {
-            index,
-            hashes: hashes(&proof),
-        });
-    }
-    if tree_size > 0 {
-        let proof = log.consistency(tree_size, signed.size);
-        response.consistency = hashes(&proof.map_err(|error| fault(&error))?);
-    }
-    response.checkpoint = signed.note.clone();
-    Ok(response)
-}
-
-/// The newest checkpoint that this cluster takes, once it covers `size` entries.
-pub(super) async fn covering(
-    state: &State,
-    peer: &Peer,
-    log: &Log,
-    size: u64,
-) -> Option<Arc<Signed>> {
-    let trust = state.trust();
-    let level = trust.clusters.get(&peer.cluster);
-    let mut checkpoints = match Taken::at(level.map_or("", |member| member.level.as_str())) {
-        Taken::Claimed => log.claimed(),
-        Taken::Published => log.published(),
-    };
-    let covers =
-        |signed: &Option<Arc<Signed>>| signed.as_ref().is_some_and(|signed| signed.size >= size);
-    if size == 0 {
-        return checkpoints.borrow().clone();
-    }
-    let found = tokio::time::timeout(COVERED_MAX, checkpoints.wait_for(covers)).await;
-    found.ok()?.ok()?.clone()
-}
-
-pub(super) fn hashes(proof: &[Digest]) -> Vec<Bytes> {
-    proof
-        .iter()
-        .map(|hash| Bytes::copy_from_slice(hash.as_bytes()))
-        .collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! | from the pipeline | from agents | from operators |
 //! |---|---|---|
-//! | [`State::publish`], [`State::set_fleet`], [`State::forget_gone`] | reports, registrations | permits, sync |
+//! | [`State::publish`], [`State::set_fleet`], [`State::set_said`], [`State::forget_gone`] | reports, registrations | permits, sync |
 //! | asks [`State::recipient`], [`State::gone`], [`State::permits`] | | |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use countersign_fleet::api::{Alarm, AppWants, Mistake, PermitNeeded, Source, TrustRootInUse};
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::trust::{Level, VerifiedRoot};
+use countersign_ledger::verify::overrides::VerifiedOverride;
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use tokio::sync::watch;
@@ -28,11 +29,14 @@ use super::heads::{Commits, Head, Newest, Sealed};
 use super::identity::Peer;
 use super::join::Issuers;
 use super::metrics::{Metrics, OutcomeLabels};
+use super::nonce::Nonces;
 use super::permits::Permits;
 use super::publish::RootDoor;
+use super::questions::Questions;
 use super::records::{RecordFault, Records};
 use super::registry::{Registration, Registry};
 use super::reports::Live;
+use super::said::Said;
 
 /// What the pipeline knows of the newest commit, set as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,6 +123,8 @@ pub(crate) struct Cluster {
     pub(crate) streams: AtomicUsize,
     /// What its agent is told with each answer to a report.
     pub(crate) warnings: Mutex<Alarms>,
+    /// What people asked of it.
+    pub(crate) questions: Questions,
     /// Held while receipts are judged and appended, and while its key is enrolled or revoked: a cluster's chain has one end.
     pub(crate) receipts: tokio::sync::Mutex<()>,
 }
@@ -133,6 +139,7 @@ pub struct State {
     commits: Option<Arc<dyn Commits>>,
     pub(crate) agent_ca: Option<Arc<dyn Signer>>,
     pub(crate) issuers: Issuers,
+    pub(crate) nonces: Nonces,
     pub(crate) records: Records,
     pub(crate) registry: Registry,
     pub(crate) agents_url: String,
@@ -142,6 +149,7 @@ pub struct State {
     clusters: RwLock<BTreeMap<String, Arc<Cluster>>>,
     status: RwLock<Arc<FleetStatus>>,
     permits: Permits,
+    pub(crate) said: Said,
     alarms: Mutex<Alarms>,
     wake: Arc<dyn Fn() + Send + Sync>,
     gone: watch::Sender<u64>,
@@ -163,6 +171,7 @@ impl State {
     /// Reads registrations and permits, and is ready to be served.
     pub async fn open(setup: Setup) -> Result<Arc<Self>, RecordFault> {
         let records = Records::new(setup.store);
+        let nonces = setup.authority.nonces();
         let state = Self {
             registry: Registry::load(records.clone()).await?,
             permits: Permits::load(&setup.fleet, records.clone()).await?,
@@ -174,6 +183,7 @@ impl State {
             commits: setup.commits,
             agent_ca: setup.agent_ca,
             issuers: setup.issuers,
+            nonces,
             records,
             agents_url: setup.agents_url,
             clock: setup.clock,
@@ -181,6 +191,7 @@ impl State {
             trust: RwLock::default(),
             clusters: RwLock::default(),
             status: RwLock::default(),
+            said: Said::default(),
             alarms: Mutex::default(),
             wake: setup.wake,
             gone: watch::Sender::new(0),
@@ -202,6 +213,11 @@ impl State {
             .is_some_and(|known| known.newest.publish(head))
     }
 
+    /// Replaces what counts of what people with override keys said.
+    pub fn set_said(&self, words: &[VerifiedOverride]) {
+        self.said.set(words);
+    }
+
     /// Replaces what is known of the newest commit.
     pub fn set_fleet(&self, status: FleetStatus) {
         *self.status.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(status);
@@ -219,6 +235,10 @@ impl State {
                 clusters.entry(name.clone()).or_default();
             }
         }
+        // A word that can't stand in a log can't be asked for.
+        let asks = trust.newest.as_ref();
+        let asks = asks.is_some_and(|root| !root.document().overriders.is_empty());
+        self.permits.ask_signatures(asks && self.log.is_some());
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
         self.tell_access();
     }

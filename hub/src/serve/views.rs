@@ -256,6 +256,7 @@ fn summary(state: &State, name: &str, all: &AllApps) -> Option<ClusterSummary> {
         apps: count(live.apps.len()),
         objects: count(live.objects.len()).saturating_add(live.objects_left_out),
         alarms,
+        pauses: state.said.pauses(name, state.now()),
     })
 }
 

@@ -66,9 +66,16 @@ pub struct TrackState {
     pub fetches: u64,
 }
 
+/// A rewrite that is allowed, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Allowed {
+    permit: RewritePermit,
+    until: Option<Timestamp>,
+}
+
 struct Shared {
     wake: Notify,
-    permits: Mutex<Vec<RewritePermit>>,
+    permits: Mutex<Vec<Allowed>>,
     spent: Mutex<Vec<RewritePermit>>,
     rebuild: Mutex<bool>,
     state: watch::Sender<TrackState>,
@@ -85,15 +92,16 @@ impl TrackHandle {
         self.0.wake.notify_one();
     }
 
-    /// Allows one rewrite of the tracked ref and looks at once.
-    pub fn permit_rewrite(&self, permit: RewritePermit) {
+    /// Allows one rewrite of the tracked ref, until then if an end is given, and looks at once.
+    pub fn permit_rewrite(&self, permit: RewritePermit, until: Option<Timestamp>) {
         let mut permits = self
             .0
             .permits
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !permits.contains(&permit) {
-            permits.push(permit);
+        let allowed = Allowed { permit, until };
+        if !permits.contains(&allowed) {
+            permits.push(allowed);
         }
         drop(permits);
         self.wake();
@@ -277,12 +285,19 @@ impl Tracker {
         let Some(mut follower) = self.follower.take() else {
             return false;
         };
-        let permits = self
-            .shared
-            .permits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let now = Timestamp::now();
+        let permits: Vec<RewritePermit> = {
+            let mut permits = self
+                .shared
+                .permits
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            permits.retain(|allowed| allowed.until.is_none_or(|until| now < until));
+            permits
+                .iter()
+                .map(|allowed| allowed.permit.clone())
+                .collect()
+        };
         let rebuild = std::mem::take(
             &mut *self
                 .shared
@@ -341,7 +356,7 @@ impl Tracker {
                         .permits
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
-                        .retain(|permit| permit != spent);
+                        .retain(|allowed| allowed.permit != *spent);
                     self.shared
                         .spent
                         .lock()

@@ -244,8 +244,8 @@ fn subject<'v>(
 
 /// The predicate, as `T`.
 fn predicate<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, StatementError> {
-    let predicate = value.get("predicate").cloned().unwrap_or(Value::Null);
-    serde_json::from_value(predicate).map_err(|error| StatementError::Shape(error.to_string()))
+    let predicate = value.get("predicate").unwrap_or(&Value::Null);
+    T::deserialize(predicate).map_err(|error| StatementError::Shape(error.to_string()))
 }
 
 /// The predicate as JSON.

@@ -56,6 +56,10 @@ pub struct Receipt {
     pub trust_root: u64,
     /// Events of this kind that were folded into this receipt.
     pub dropped: u64,
+    /// The place in the log of the override under which the state came before witnesses had seen it; none for a state that came
+    /// as all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<u64>,
 }
 
 /// What a receipt is about.
@@ -177,6 +181,11 @@ impl Receipt {
             !none || !matches!(self.kind, ReceiptKind::Sync | ReceiptKind::Deletion),
             "generation",
             "begins at 1 where something was applied",
+        )?;
+        ensure(
+            self.break_glass.is_none() || !none,
+            "breakGlass",
+            "let a state through, and there is none",
         )?;
         ensure(
             self.attack.is_some() || self.kind != ReceiptKind::Attack,

@@ -50,6 +50,7 @@ pub(crate) fn receipt() -> Receipt {
         attack: None,
         trust_root: 3,
         dropped: 0,
+        break_glass: None,
     }
 }
 

@@ -8,11 +8,12 @@ use crate::trust::Person;
 
 use super::Known;
 use super::chain::VerifiedStatement;
+use super::checkpoint::Seen;
 
 /// Judges commits by their raw objects.
 pub trait Judge {
     /// Whether `people` signed every commit from the last one that was judged here to `commit`, each for the paths that it
-    /// changes. `time` is in seconds since 1970, of the newest checkpoint's quorum.
+    /// changes. `time` is in seconds since 1970, of the newest quorum.
     ///
     /// # Errors
     /// Why not, with its code.
@@ -40,7 +41,7 @@ pub fn authored(
     judge: &dyn Judge,
 ) -> Result<VerifiedStatement, Refusal> {
     let people = &known.roots.newest().document().people;
-    let time = known.seen.as_ref().and_then(|seen| seen.time);
+    let time = known.seen.as_ref().and_then(Seen::clock);
     judge
         .judge(people, &statement.desired().commit, time)
         .map_err(|AuthorRefused { code, problem }| Refusal::AuthorRefused { code, problem })?;

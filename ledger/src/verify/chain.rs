@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::statement::{Desired, Statement};
 use crate::trust::Level;
 
-use super::checkpoint::VerifiedCheckpoint;
+use super::checkpoint::{Tree, VerifiedCheckpoint};
 use super::inclusion::Link;
 use super::source::Sources;
 use super::{Known, Last, identity, root, signatures};
@@ -21,6 +21,7 @@ pub struct VerifiedStatement {
     leaf: Digest,
     index: Option<u64>,
     outstanding: Outstanding,
+    glass: Option<u64>,
 }
 
 /// The checks that the level asks for and that the chain alone can't make.
@@ -66,6 +67,12 @@ impl VerifiedStatement {
         self.index
     }
 
+    /// The place of the override under which it came before witnesses had seen it; none for a state that came as all do.
+    #[must_use]
+    pub fn glass(&self) -> Option<u64> {
+        self.glass
+    }
+
     /// Its generation.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -85,6 +92,11 @@ impl VerifiedStatement {
 
     pub(super) fn outstanding(&self) -> Outstanding {
         self.outstanding
+    }
+
+    pub(super) fn mark_glass(mut self, word: u64) -> Self {
+        self.glass = Some(word);
+        self
     }
 
     pub(super) fn mark_authored(mut self) -> Self {
@@ -111,14 +123,20 @@ pub fn verify_chain<E: AsRef<[u8]>>(
     checkpoint: Option<&VerifiedCheckpoint>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
-    follow(
-        known,
-        links,
-        sources,
-        checkpoint,
-        Some(links.len()),
-        verifier,
-    )
+    let (level, checkpoint) = root::check_level(known, checkpoint)?;
+    let tree = checkpoint.map(VerifiedCheckpoint::tree);
+    head(known, links, sources, (level, tree), verifier)
+}
+
+/// [`verify_chain`] under a tree of which the level's other demands were met, or are not made.
+pub(super) fn head<E: AsRef<[u8]>>(
+    known: &Known,
+    links: &[Link<E>],
+    sources: &[Link<E>],
+    under: (Level, Option<&Tree>),
+    verifier: &dyn Verify,
+) -> Result<VerifiedStatement, Refusal> {
+    follow(known, links, sources, under, Some(links.len()), verifier)
 }
 
 /// Checks a batch after which more follow, and returns what is known then. It is no state to apply, nor one to keep:
@@ -130,7 +148,9 @@ pub fn verify_part<E: AsRef<[u8]>>(
     checkpoint: Option<&VerifiedCheckpoint>,
     verifier: &dyn Verify,
 ) -> Result<Known, Refusal> {
-    let statement = follow(known, links, sources, checkpoint, None, verifier)?;
+    let (level, checkpoint) = root::check_level(known, checkpoint)?;
+    let under = (level, checkpoint.map(VerifiedCheckpoint::tree));
+    let statement = follow(known, links, sources, under, None, verifier)?;
     Ok(known.after(&statement))
 }
 
@@ -139,7 +159,7 @@ fn follow<E: AsRef<[u8]>>(
     known: &Known,
     links: &[Link<E>],
     sources: &[Link<E>],
-    checkpoint: Option<&VerifiedCheckpoint>,
+    (level, tree): (Level, Option<&Tree>),
     head: Option<usize>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
@@ -151,18 +171,17 @@ fn follow<E: AsRef<[u8]>>(
             });
         }
     }
-    let (level, checkpoint) = root::check_level(known, checkpoint)?;
     let mut sources = Sources::new(sources);
     let mut last = known.last;
     let mut newest = None;
     for (place, link) in (1..).zip(links) {
         let mut verified = verify_link(known, last, link, head == Some(place), verifier)?;
-        if let Some(checkpoint) = checkpoint {
-            let index = link.check(checkpoint)?;
+        if let Some(tree) = tree {
+            let index = link.check(tree)?;
             check_order(last, index)?;
             verified.check_window(known, index)?;
             let desired = &verified.statement.desired;
-            sources.check(desired, index, &known.roots, checkpoint, verifier)?;
+            sources.check(desired, index, &known.roots, tree, verifier)?;
             verified.statement.index = Some(index);
         }
         last = Some(verified.statement.last());
@@ -175,12 +194,13 @@ fn follow<E: AsRef<[u8]>>(
 
 /// Checks again what this agent verified with all checks and kept on its own volume, under the roots of that time: the
 /// signature, for whom it is, and, if the trust root that it was made under lists a log, that it stands in the log of the
-/// note that was kept with it. Neither the age of that note is looked at nor the words of people and second renderers: what
-/// runs goes on.
+/// note that was kept with it. Neither the age of that note is looked at nor who cosigned it, nor the words of people and
+/// second renderers: what runs goes on. `glass` is the place of the override that was kept with it, if one was.
 pub fn restored<E: AsRef<[u8]>>(
     known: &Known,
     link: &Link<E>,
     note: Option<&[u8]>,
+    glass: Option<u64>,
     verifier: &dyn Verify,
 ) -> Result<VerifiedStatement, Refusal> {
     let envelope = Envelope::parse(link.envelope.as_ref(), &Limits::entry())?;
@@ -197,9 +217,10 @@ pub fn restored<E: AsRef<[u8]>>(
     let root = known.roots.at(desired.trust_root);
     if root.is_some_and(|root| root.log().is_some()) {
         let note = note.ok_or(Refusal::LogProofMissing)?;
-        let checkpoint = super::checkpoint::reopened(known, note, verifier)?;
-        verified.statement.index = Some(link.check(&checkpoint)?);
+        let tree = super::checkpoint::reopened(known, note, verifier)?;
+        verified.statement.index = Some(link.check(&tree)?);
     }
+    verified.statement.glass = glass;
     Ok(verified.statement)
 }
 
@@ -259,6 +280,7 @@ fn verify_link<E: AsRef<[u8]>>(
             leaf: envelope.leaf_hash(),
             index: None,
             outstanding: Outstanding::default(),
+            glass: None,
         },
         signers,
     })

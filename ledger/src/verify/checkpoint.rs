@@ -26,44 +26,74 @@ pub struct Seen {
     pub note: Vec<u8>,
     /// Newest time of a quorum of witnesses, in seconds since 1970; none if there was none.
     pub time: Option<u64>,
+    /// The same of a checkpoint before it, where this one was taken without witnesses.
+    pub before: Option<u64>,
+}
+
+impl Seen {
+    /// The newest time that a quorum of witnesses ever gave here, in seconds since 1970.
+    #[must_use]
+    pub fn clock(&self) -> Option<u64> {
+        self.time.max(self.before)
+    }
+}
+
+/// A tree that the log signed. What is asked of it beyond that is said by the type around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tree {
+    pub(super) log: Vkey,
+    pub(super) seen: Seen,
+}
+
+impl Tree {
+    pub(super) fn size(&self) -> u64 {
+        self.seen.size
+    }
+
+    pub(super) fn root(&self) -> &Digest {
+        &self.seen.root
+    }
 }
 
 /// A checkpoint all of whose checks passed. Only [`checkpoint`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedCheckpoint {
-    log: Vkey,
-    seen: Seen,
+    tree: Tree,
 }
 
 impl VerifiedCheckpoint {
     /// The log's key.
     #[must_use]
     pub fn log(&self) -> &Vkey {
-        &self.log
+        &self.tree.log
     }
 
     /// Entries in the log.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.seen.size
+        self.tree.size()
     }
 
     /// Its root.
     #[must_use]
     pub fn root(&self) -> &Digest {
-        &self.seen.root
+        self.tree.root()
     }
 
     /// Newest time of a quorum of witnesses, in seconds since 1970; none if no quorum cosigned, or none is asked for.
     #[must_use]
     pub fn time(&self) -> Option<u64> {
-        self.seen.time
+        self.tree.seen.time
     }
 
     /// What is kept of it: the next checkpoint must follow this one.
     #[must_use]
     pub fn seen(&self) -> &Seen {
-        &self.seen
+        &self.tree.seen
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 }
 
@@ -93,43 +123,62 @@ pub fn checkpoint(
         let time = time.ok_or(Refusal::WitnessQuorumMissing)?;
         if let Some(now) = now {
             // A clock that was set back is not believed: witnesses have seen a later time.
-            let seen = known.seen.as_ref().and_then(|seen| seen.time);
+            let seen = known.seen.as_ref().and_then(Seen::clock);
             check_time(time, now.max(seen.unwrap_or(0)), known.stale_seconds)?;
         }
     }
     check_follows(known.seen.as_ref(), &checkpoint, note, consistency)?;
+    let seen = Seen {
+        size: checkpoint.size,
+        root: checkpoint.root,
+        note: note.to_vec(),
+        time,
+        before: None,
+    };
+    let log = log.clone();
     Ok(VerifiedCheckpoint {
-        log: log.clone(),
-        seen: Seen {
-            size: checkpoint.size,
-            root: checkpoint.root,
-            note: note.to_vec(),
-            time,
-        },
+        tree: Tree { log, seen },
     })
+}
+
+/// A checkpoint that the log signed and that follows the last one that was seen, whoever cosigned it.
+pub(super) fn signed(
+    known: &Known,
+    note: &[u8],
+    consistency: &[Digest],
+    verifier: &dyn Verify,
+) -> Result<Tree, Refusal> {
+    let log = known.roots.newest().log().ok_or(Refusal::NoLog)?;
+    let (checkpoint, _) = opened(std::slice::from_ref(log), log, note, verifier)?;
+    check_follows(known.seen.as_ref(), &checkpoint, note, consistency)?;
+    let seen = Seen {
+        size: checkpoint.size,
+        root: checkpoint.root,
+        note: note.to_vec(),
+        time: None,
+        before: known.seen.as_ref().and_then(Seen::clock),
+    };
+    let log = log.clone();
+    Ok(Tree { log, seen })
 }
 
 /// A checkpoint that was verified before, read again from where it was kept: signed by a log that one of the known roots
 /// lists.
-pub(super) fn reopened(
-    known: &Known,
-    note: &[u8],
-    verifier: &dyn Verify,
-) -> Result<VerifiedCheckpoint, Refusal> {
+pub(super) fn reopened(known: &Known, note: &[u8], verifier: &dyn Verify) -> Result<Tree, Refusal> {
     let logs: BTreeSet<&Vkey> = known.roots.iter().filter_map(VerifiedRoot::log).collect();
     let mut refusal = Refusal::NoLog;
     for log in logs {
         match opened(std::slice::from_ref(log), log, note, verifier) {
             Ok((checkpoint, _)) => {
-                return Ok(VerifiedCheckpoint {
-                    log: log.clone(),
-                    seen: Seen {
-                        size: checkpoint.size,
-                        root: checkpoint.root,
-                        note: note.to_vec(),
-                        time: None,
-                    },
-                });
+                let seen = Seen {
+                    size: checkpoint.size,
+                    root: checkpoint.root,
+                    note: note.to_vec(),
+                    time: None,
+                    before: None,
+                };
+                let log = log.clone();
+                return Ok(Tree { log, seen });
             }
             Err(error) => refusal = error,
         }

@@ -4,7 +4,7 @@ use crate::digest::{Digest, leaf_hash};
 use crate::refusal::Refusal;
 use crate::tlog::merkle;
 
-use super::checkpoint::VerifiedCheckpoint;
+use super::checkpoint::Tree;
 
 /// The place of an entry in the log, and the way from it to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +36,11 @@ impl<E> Link<E> {
 
 impl<E: AsRef<[u8]>> Link<E> {
     /// Checks that the envelope stands in the log, and says where.
-    pub(super) fn check(&self, checkpoint: &VerifiedCheckpoint) -> Result<u64, Refusal> {
+    pub(super) fn check(&self, tree: &Tree) -> Result<u64, Refusal> {
         let proof = self.proof.as_ref().ok_or(Refusal::LogProofMissing)?;
-        let (index, size) = (proof.index, checkpoint.size());
+        let (index, size) = (proof.index, tree.size());
         let leaf = leaf_hash(self.envelope.as_ref());
-        merkle::verify_inclusion(index, size, &leaf, &proof.hashes, checkpoint.root()).map_err(
+        merkle::verify_inclusion(index, size, &leaf, &proof.hashes, tree.root()).map_err(
             |error| Refusal::NotInLog {
                 index,
                 size,

@@ -11,6 +11,8 @@
 //! | 7 second renderer | `renderer` (without it a state that needs it is `LEVEL_NOT_MET`) |
 //! | 8 blobs and lengths | `manifest`, `blobs` |
 //!
+//! [`glass`] leaves out the witnesses of 2 for the one state that a person named, and nothing else.
+//!
 //! Where the trust root lists no log, 2, 4 and 6 are not made: there is nothing to look at.
 //!
 //! What came from the network and what was verified are different types; only these functions make the second.
@@ -19,6 +21,8 @@ mod author;
 mod blobs;
 mod chain;
 mod checkpoint;
+pub mod deletions;
+pub mod glass;
 mod identity;
 mod inclusion;
 mod manifest;

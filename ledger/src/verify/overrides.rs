@@ -3,7 +3,7 @@
 //! [`judge`] looks at one entry of the log; [`in_force`] at all that counted, and at the time. Both are pure: hub, agent and
 //! whoever reads the log later come to the same answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::dsse::{Envelope, Limits, PAYLOAD_TYPE};
@@ -15,7 +15,7 @@ use crate::time::Time;
 use crate::trust::{Holds, Role, Roots, Windows};
 
 use super::Known;
-use super::checkpoint::VerifiedCheckpoint;
+use super::checkpoint::{Tree, VerifiedCheckpoint};
 use super::inclusion::Link;
 
 /// A person's word that counts: it stands in the log, and its key was allowed to say it there.
@@ -55,7 +55,16 @@ pub fn judge<E: AsRef<[u8]>>(
     verifier: &dyn Verify,
 ) -> Result<VerifiedOverride, Refusal> {
     super::root::check_log(known, checkpoint)?;
-    let index = link.check(checkpoint)?;
+    under(known, link, checkpoint.tree(), verifier)
+}
+
+pub(super) fn under<E: AsRef<[u8]>>(
+    known: &Known,
+    link: &Link<E>,
+    tree: &Tree,
+    verifier: &dyn Verify,
+) -> Result<VerifiedOverride, Refusal> {
+    let index = link.check(tree)?;
     counted(known, link.envelope.as_ref(), index, verifier)
 }
 
@@ -191,8 +200,6 @@ pub struct InForce {
     pub pause: Option<Pause>,
     /// Nothing new is applied to these apps.
     pub apps: BTreeMap<String, Pause>,
-    /// Digests of the envelopes that may be applied without witnesses.
-    pub break_glass: BTreeSet<Digest>,
 }
 
 impl InForce {
@@ -207,10 +214,24 @@ impl InForce {
     }
 }
 
-/// What of `words` holds at `now`, for the one cluster that they were judged for. A resume ends the pauses that stand before it
-/// in the log and that it covers; the same word twice counts at its first place.
+/// What became of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds. A resume holds for good: it ends what stands before it.
+    Holds,
+    /// Its time is over.
+    Ended,
+    /// A resume at this place ended it.
+    Resumed(u64),
+}
+
+/// What became of each of `words` by `now`, for the one cluster that they were judged for, by their places. The same word twice
+/// stands at its first place.
 #[must_use]
-pub fn in_force(words: &[VerifiedOverride], now: Time) -> InForce {
+pub fn standing(
+    words: &[VerifiedOverride],
+    now: Time,
+) -> BTreeMap<u64, (&VerifiedOverride, Standing)> {
     let mut first: BTreeMap<Digest, &VerifiedOverride> = BTreeMap::new();
     for word in words {
         let known = first.entry(word.payload).or_insert(word);
@@ -218,47 +239,63 @@ pub fn in_force(words: &[VerifiedOverride], now: Time) -> InForce {
             *known = word;
         }
     }
-    let resumes: Vec<&VerifiedOverride> = first
+    let resumes: BTreeMap<u64, &Override> = first
         .values()
-        .copied()
         .filter(|word| word.says.kind == OverrideKind::Resume)
+        .map(|word| (word.index, &word.says))
         .collect();
+    let standing = |word: &VerifiedOverride| match word.says.kind {
+        OverrideKind::Resume => Standing::Holds,
+        OverrideKind::Pause => resumes
+            .iter()
+            .find(|(index, resume)| **index > word.index && covers(resume, &word.says))
+            .map_or_else(
+                || by_time(word, now),
+                |(index, _)| Standing::Resumed(*index),
+            ),
+        OverrideKind::BreakGlass
+        | OverrideKind::Deletion
+        | OverrideKind::Rewrite
+        | OverrideKind::Policies => by_time(word, now),
+    };
+    first
+        .into_values()
+        .map(|word| (word.index, (word, standing(word))))
+        .collect()
+}
+
+fn by_time(word: &VerifiedOverride, now: Time) -> Standing {
+    if now < word.says.until {
+        Standing::Holds
+    } else {
+        Standing::Ended
+    }
+}
+
+/// What of `words` holds at `now`, for the one cluster that they were judged for. A resume ends the pauses that stand before it
+/// in the log and that it covers; the same word twice counts at its first place.
+#[must_use]
+pub fn in_force(words: &[VerifiedOverride], now: Time) -> InForce {
     let mut in_force = InForce::default();
-    for word in first.values().filter(|word| now < word.says.until) {
-        match word.says.kind {
-            OverrideKind::Pause => {
-                if resumes
-                    .iter()
-                    .any(|resume| resume.index > word.index && covers(&resume.says, &word.says))
-                {
-                    continue;
-                }
-                let pause = Pause::of(word);
-                match &word.says.app {
-                    None => {
-                        in_force.pause = Some(match in_force.pause.take() {
-                            Some(other) => other.later(pause),
-                            None => pause,
-                        });
-                    }
-                    Some(app) => {
-                        let longest = match in_force.apps.remove(app) {
-                            Some(other) => other.later(pause),
-                            None => pause,
-                        };
-                        in_force.apps.insert(app.clone(), longest);
-                    }
-                }
+    for (word, standing) in standing(words, now).into_values() {
+        if word.says.kind != OverrideKind::Pause || standing != Standing::Holds {
+            continue;
+        }
+        let pause = Pause::of(word);
+        match &word.says.app {
+            None => {
+                in_force.pause = Some(match in_force.pause.take() {
+                    Some(other) => other.later(pause),
+                    None => pause,
+                });
             }
-            OverrideKind::BreakGlass => {
-                in_force
-                    .break_glass
-                    .extend(word.says.what.parse::<Digest>().ok());
+            Some(app) => {
+                let longest = match in_force.apps.remove(app) {
+                    Some(other) => other.later(pause),
+                    None => pause,
+                };
+                in_force.apps.insert(app.clone(), longest);
             }
-            OverrideKind::Resume
-            | OverrideKind::Deletion
-            | OverrideKind::Rewrite
-            | OverrideKind::Policies => {}
         }
     }
     in_force
@@ -271,4 +308,4 @@ fn covers(resume: &Override, pause: &Override) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,7 @@ use crate::statement::{Reproduction, Statement};
 use crate::trust::Role;
 
 use super::Known;
-use super::checkpoint::VerifiedCheckpoint;
+use super::checkpoint::{Tree, VerifiedCheckpoint};
 use super::inclusion::Link;
 use super::manifest::VerifiedManifest;
 
@@ -24,12 +24,22 @@ pub fn reproduced<E: AsRef<[u8]>>(
     verifier: &dyn Verify,
 ) -> Result<VerifiedManifest, Refusal> {
     super::root::check_log(known, checkpoint)?;
+    under(known, manifest, entries, checkpoint.tree(), verifier)
+}
+
+pub(super) fn under<E: AsRef<[u8]>>(
+    known: &Known,
+    manifest: VerifiedManifest,
+    entries: &[Link<E>],
+    tree: &Tree,
+    verifier: &dyn Verify,
+) -> Result<VerifiedManifest, Refusal> {
     let statement = manifest.statement();
     let generation = statement.generation();
     let want = crate::manifest::render_digest(manifest.lines());
     let mut agrees = false;
     for link in entries {
-        let reproduction = read(known, link, checkpoint, verifier)?;
+        let reproduction = read(known, link, tree, verifier)?;
         if reproduction.generation != generation {
             continue;
         }
@@ -53,12 +63,12 @@ pub fn reproduced<E: AsRef<[u8]>>(
 fn read<E: AsRef<[u8]>>(
     known: &Known,
     link: &Link<E>,
-    checkpoint: &VerifiedCheckpoint,
+    tree: &Tree,
     verifier: &dyn Verify,
 ) -> Result<Reproduction, Refusal> {
     let wrong = |problem| Refusal::ReproductionMismatch { problem };
     let envelope = Envelope::parse(link.envelope.as_ref(), &Limits::entry())?;
-    link.check(checkpoint)?;
+    link.check(tree)?;
     if envelope.payload_type() != PAYLOAD_TYPE {
         return Err(wrong("is no statement"));
     }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::statement::{Desired, Source, Statement};
 use crate::trust::Roots;
 
-use super::checkpoint::VerifiedCheckpoint;
+use super::checkpoint::Tree;
 use super::inclusion::Link;
 
 /// The source entries that came, by leaf hash; each is checked once, when a statement first names it.
@@ -35,7 +35,7 @@ impl<'s, E: AsRef<[u8]>> Sources<'s, E> {
         desired: &Desired,
         index: u64,
         roots: &Roots,
-        checkpoint: &VerifiedCheckpoint,
+        tree: &Tree,
         verifier: &dyn Verify,
     ) -> Result<(), Refusal> {
         let leaf = desired.source;
@@ -44,7 +44,7 @@ impl<'s, E: AsRef<[u8]>> Sources<'s, E> {
                 .came
                 .get(&leaf)
                 .ok_or(Refusal::SourceMissing { leaf })?;
-            let place = link.check(checkpoint)?;
+            let place = link.check(tree)?;
             let source = read(link.envelope.as_ref(), roots, verifier)?;
             self.checked.insert(leaf, (place, source.new));
         }

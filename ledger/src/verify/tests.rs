@@ -12,6 +12,7 @@ use crate::{Digest, ObjectId};
 use super::*;
 
 mod blobs;
+mod glass;
 mod log;
 mod overrides;
 mod words;

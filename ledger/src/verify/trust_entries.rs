@@ -9,7 +9,7 @@ use crate::statement::Statement;
 use crate::trust::{Role, Windows};
 
 use super::Known;
-use super::checkpoint::VerifiedCheckpoint;
+use super::checkpoint::{Tree, VerifiedCheckpoint};
 use super::inclusion::Link;
 
 /// Checks `trust/v1` entries, in the order of the log, and adds them to what is known of windows. Each must stand in the
@@ -20,10 +20,19 @@ pub fn trust_entries<E: AsRef<[u8]>>(
     checkpoint: &VerifiedCheckpoint,
     verifier: &dyn Verify,
 ) -> Result<Windows, Refusal> {
+    under(known, entries, checkpoint.tree(), verifier)
+}
+
+pub(super) fn under<E: AsRef<[u8]>>(
+    known: &Known,
+    entries: &[Link<E>],
+    tree: &Tree,
+    verifier: &dyn Verify,
+) -> Result<Windows, Refusal> {
     let mut windows = known.windows.clone();
     for link in entries {
         let envelope = Envelope::parse(link.envelope.as_ref(), &Limits::entry())?;
-        let index = link.check(checkpoint)?;
+        let index = link.check(tree)?;
         if envelope.payload_type() != PAYLOAD_TYPE {
             return Err(Refusal::PayloadType {
                 got: envelope.payload_type().chars().take(120).collect(),

@@ -9,6 +9,7 @@ use countersign_ledger::dsse::{self, PAYLOAD_TYPE};
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::key::{FileKey, Sign};
 use countersign_ledger::manifest::{AppEntry, Content, Line, Manifest, ObjectLine};
+use countersign_ledger::nonce::Nonce;
 use countersign_ledger::statement::drift::DriftKind;
 use countersign_ledger::statement::enrolment::Method;
 use countersign_ledger::statement::receipt::{AppCounts, Health, ReceiptKind, SeenCheckpoint};
@@ -237,10 +238,11 @@ impl History {
             started: Time::from_ms(self.now)?,
             ended: Time::from_ms(self.now + 250)?,
             agent: "0.1.0".into(),
-            nonce: "00112233445566778899aabbccddeeff".into(),
+            nonce: nonce(&cluster.name, self.now),
             attack: None,
             trust_root: 1,
             dropped: 0,
+            break_glass: None,
         };
         let entry = sign(&Statement::Receipt(receipt), &[&cluster.key])?;
         cluster.newest = Some(Digest::of(&entry));
@@ -270,7 +272,7 @@ impl History {
             first: time,
             last: time,
             samples: None,
-            nonce: String::new(),
+            nonce: nonce(&cluster.name, self.now),
         };
         let entry = sign(&Statement::Drift(drift), &[&cluster.key])?;
         cluster.newest = Some(Digest::of(&entry));
@@ -281,6 +283,16 @@ impl History {
 fn key(name: &str) -> anyhow::Result<FileKey> {
     FileKey::from_seed(Digest::of(name.as_bytes()).as_bytes())
         .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// What the hub gives a cluster at that time.
+fn nonce(cluster: &str, ms: u64) -> String {
+    let code = Digest::of(cluster.as_bytes());
+    let mut its = [0; 8];
+    its.iter_mut()
+        .zip(code.as_bytes())
+        .for_each(|(to, from)| *to = *from);
+    Nonce::new(ms, 0, |_| its).to_string()
 }
 
 fn commit(number: u64) -> String {

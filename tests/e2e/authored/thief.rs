@@ -122,7 +122,7 @@ fn thefts(place: &Place, first: &str, good: &str) -> Vec<Theft> {
 }
 
 /// Every commit and tree behind a commit, as they travel.
-fn objects(repository: &Path, commit: &str) -> Vec<Bytes> {
+pub(super) fn objects(repository: &Path, commit: &str) -> Vec<Bytes> {
     let git = |args: &[&str]| {
         let done = Command::new("git")
             .current_dir(repository)

@@ -17,6 +17,9 @@ const SYNCS_MAX: usize = 32;
 /// Beginnings and ends of pauses that wait; beyond, the oldest is left out: the log has the overrides themselves.
 pub(super) const PAUSES_MAX: usize = 64;
 
+/// Questions that wait, and those that are remembered as answered.
+const QUESTIONS_MAX: usize = 8;
+
 /// A refusal that was recorded, and the same one since.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -38,6 +41,8 @@ pub(super) struct Pending {
     pub(super) groups: Vec<DriftSeen>,
     pub(super) deleted: Option<DeletedSeen>,
     pub(super) pauses: VecDeque<PauseSeen>,
+    pub(super) questions: VecDeque<String>,
+    pub(super) answered: VecDeque<String>,
 }
 
 impl Pending {
@@ -51,6 +56,13 @@ impl Pending {
             .dropped
             .saturating_add(std::mem::take(&mut self.dropped));
         self.syncs.push_back(sync);
+    }
+
+    pub(super) fn bound_questions(&mut self) {
+        for some in [&mut self.questions, &mut self.answered] {
+            let surplus = some.len().saturating_sub(QUESTIONS_MAX);
+            some.drain(..surplus);
+        }
     }
 
     pub(super) fn bound_pauses(&mut self) {

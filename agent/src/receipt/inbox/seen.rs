@@ -18,6 +18,8 @@ pub struct Standing {
     pub envelope: Digest,
     /// Digest of its manifest.
     pub manifest: Digest,
+    /// The place of the override under which it came before witnesses had seen it.
+    pub glass: Option<u64>,
 }
 
 /// A plan was carried out.
@@ -116,6 +118,8 @@ pub struct Happened {
     pub deleted: Option<DeletedSeen>,
     /// Syncs.
     pub syncs: Vec<SyncSeen>,
+    /// Nonces of those who ask for a word now.
+    pub questions: Vec<String>,
 }
 
 impl Happened {
@@ -127,6 +131,7 @@ impl Happened {
             && self.drifts.is_empty()
             && self.deleted.is_none()
             && self.syncs.is_empty()
+            && self.questions.is_empty()
     }
 
     /// Some drifts were folded: there is a storm.

@@ -176,3 +176,26 @@ fn pauses_come_out_in_their_order_also_after_they_were_put_back() {
     }
     assert_eq!(inbox.take(true).pauses.len(), PAUSES_MAX);
 }
+
+#[test]
+fn a_question_is_answered_once_however_often_it_comes() {
+    let inbox = Inbox::default();
+    inbox.asked("aa".into());
+    inbox.asked("aa".into());
+    inbox.asked("bb".into());
+    let taken = inbox.take(false);
+    assert!(!taken.is_empty());
+    assert_eq!(taken.questions, ["aa", "bb"]);
+    inbox.asked("bb".into());
+    assert!(
+        inbox.take(false).is_empty(),
+        "a stream that began anew asks again"
+    );
+    inbox.asked("cc".into());
+    inbox.put_back(taken);
+    assert_eq!(inbox.take(false).questions, ["aa", "bb", "cc"]);
+    for n in 0..=QUESTIONS_MAX {
+        inbox.asked(format!("{n:04x}"));
+    }
+    assert_eq!(inbox.take(false).questions.len(), QUESTIONS_MAX);
+}

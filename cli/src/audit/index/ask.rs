@@ -115,6 +115,13 @@ impl Index {
         self.one(filter, vec![Value::Blob(digest.as_bytes().to_vec())])
     }
 
+    /// States that name permits, in the log's order.
+    pub fn permitted(&self) -> Result<Vec<Held>, IndexError> {
+        let filter = "kind = 'desired' AND who <> '' AND holds ORDER BY idx";
+        let query = format!("SELECT {} FROM entry WHERE {filter}", rows::COLUMNS);
+        self.held(&query, Vec::new())
+    }
+
     /// The newest state of a cluster among the first `size` entries.
     pub fn head(&self, cluster: &str, size: u64) -> Result<Option<Held>, IndexError> {
         let filter =

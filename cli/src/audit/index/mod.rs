@@ -22,7 +22,7 @@ use super::keys::LogKeys;
 pub use ask::{Asked, Between, Held};
 
 /// Raised when a table or the meaning of a column changes.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;

@@ -1,9 +1,9 @@
 //! Who may speak: trust roots, enrolments, revocations; and people's overrides.
 
-use countersign_ledger::digest::Digest;
+use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::statement::{Enrolment, Override, Revocation, TrustEntry};
 
-use super::{Entry, Judge, Judgement, Role};
+use super::{Entry, Judge, Judgement, Role, RootRole};
 use crate::audit::entry::word;
 use crate::audit::finding::Code;
 use crate::audit::keys::Standing;
@@ -12,37 +12,32 @@ impl Judge {
     pub(super) fn trust_entry(&mut self, entry: &Entry, said: &TrustEntry, out: &mut Judgement) {
         let index = entry.read.index;
         // The first word of a new agent CA may be that its own root is in effect.
-        let roots = self.keys.roots();
-        let new = roots.iter().find(|root| root.version == said.version);
-        let lists = |key| new.is_some_and(|root| root.agent_cas.iter().any(|had| had.key == key));
+        let new = self.keys.root(said.version);
+        let listed = new.map_or_else(Vec::new, |root| root.holders(RootRole::AgentCa));
+        let role = Role::Root(RootRole::AgentCa);
         let its_own = entry.signers.iter().any(|key| {
-            let standing = self.keys.standing(&Role::AgentCa, key, index);
-            standing == Standing::NotYet && lists(*key)
+            listed.contains(key) && self.keys.standing(role, key, index) == Standing::NotYet
         });
-        if !its_own && !self.speaks(entry, &[Role::AgentCa], "", out) {
+        let known = new.is_some_and(|root| root.digest() == said.root);
+        if !its_own && !self.speaks(entry, "", out) {
             return;
         }
-        let known = self.digests.get(&said.version) == Some(&said.root);
-        if new.is_none() || !known {
+        if !known {
             let why = format!("version {} with digest {}", said.version, said.root);
             out.find(index, Code::TrustRootUnknown, "", why);
             return;
         }
-        match self.keys.effective() {
-            Some(had) if had >= said.version => {
-                let why = format!("version {} after {had}", said.version);
-                out.find(index, Code::TrustRootOrder, "", why);
-            }
-            _ => {
-                out.holds = true;
-                self.keys.take_root(said.version);
-            }
+        let before = self.keys.effective().unwrap_or(0);
+        out.holds = self.keys.take_root(said.version, index).is_ok();
+        if !out.holds {
+            let why = format!("version {} after {before}", said.version);
+            out.find(index, Code::TrustRootOrder, "", why);
         }
     }
 
     pub(super) fn enrolment(&mut self, entry: &Entry, said: &Enrolment, out: &mut Judgement) {
         let (cluster, index) = (said.cluster.as_str(), entry.read.index);
-        if !self.speaks(entry, &[Role::AgentCa], cluster, out) {
+        if !self.speaks(entry, cluster, out) {
             return;
         }
         if !entry.signers.contains(&said.receipt_key) {
@@ -67,7 +62,7 @@ impl Judge {
 
     pub(super) fn revocation(&mut self, entry: &Entry, said: &Revocation, out: &mut Judgement) {
         let cluster = said.cluster.as_deref().unwrap_or_default();
-        out.holds = self.speaks(entry, &[Role::AgentCa], cluster, out);
+        out.holds = self.speaks(entry, cluster, out);
         if out.holds {
             self.keys.take_revocation(said.key, entry.read.index);
         }
@@ -76,14 +71,21 @@ impl Judge {
     pub(super) fn override_(&mut self, entry: &Entry, said: &Override, out: &mut Judgement) {
         let cluster = said.cluster.as_deref().unwrap_or_default();
         let index = entry.read.index;
-        let Some((_, name)) = self.speaker(entry, &[Role::Overrider], cluster, out) else {
+        let Some(key) = self.speaker(entry, cluster, out) else {
             return;
         };
+        let name = self.keys.overrider(&key).unwrap_or_default().to_owned();
         out.holds = true;
         if name != said.by {
             let why = format!("says it is by {:?}, the key is of {name:?}", said.by);
             out.find(index, Code::KeyRole, cluster, why);
             out.holds = false;
+        }
+        if out.holds
+            && said.kind == OverrideKind::BreakGlass
+            && let Ok(state) = said.what.parse()
+        {
+            self.state.break_glass.insert(state, index);
         }
         let why = format!(
             "{} by {name} until {}: {}",
@@ -92,11 +94,5 @@ impl Judge {
             said.reason
         );
         out.find(index, Code::OverrideUsed, cluster, why);
-    }
-
-    /// Tells the digests of the trust roots' documents, by version.
-    pub fn with_digests(mut self, digests: impl IntoIterator<Item = (u64, Digest)>) -> Self {
-        self.digests = digests.into_iter().collect();
-        self
     }
 }

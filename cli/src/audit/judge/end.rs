@@ -17,14 +17,25 @@ impl Judge {
     /// Silent clusters, unanswered states, and the checkpoint itself.
     pub fn end(&self, end: &End) -> Vec<Finding> {
         let mut found = Vec::new();
-        let mut find = |code, cluster: &str, detail| {
+        let mut at = |index, code, cluster: &str, detail| {
             found.push(Finding {
-                index: None,
+                index,
                 code,
                 cluster: cluster.to_owned(),
                 detail,
             });
         };
+        for (name, known) in &self.state.clusters {
+            for (generation, index) in &known.unreproduced {
+                let why = format!("generation {generation}");
+                at(Some(*index), Code::StateUnreproduced, name, why);
+            }
+            if known.unreproduced_before > 0 {
+                let why = format!("{} more before them", known.unreproduced_before);
+                at(None, Code::StateUnreproduced, name, why);
+            }
+        }
+        let mut find = |code, cluster: &str, detail| at(None, code, cluster, detail);
         if end.quorum_missing {
             let why = "too few of the trust root's witnesses cosigned it".to_owned();
             find(Code::WitnessQuorumMissing, "", why);
@@ -37,7 +48,7 @@ impl Judge {
         }
         // A copy of a log ends when it was made: its clusters are not silent because the auditor came later.
         let newest = end.cosigned.unwrap_or(self.state.newest);
-        let root = self.keys.root();
+        let root = self.keys.in_effect();
         for name in root.into_iter().flat_map(|root| root.clusters.keys()) {
             let Some(known) = self.state.clusters.get(name) else {
                 let why = "has neither a state nor a receipt".to_owned();

@@ -3,15 +3,17 @@
 
 mod authority;
 mod end;
+mod nonces;
 mod receipts;
 mod states;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use countersign_ledger::digest::Digest;
 use countersign_ledger::key::PublicKey;
+use countersign_ledger::nonce::Nonce;
 use countersign_ledger::statement::{Statement, Verdict};
-use countersign_ledger::trust::Level;
+use countersign_ledger::trust::{Level, Role as RootRole};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Read, Unread};
@@ -137,6 +139,12 @@ struct ClusterState {
     answered: u64,
     /// Generations that a second renderer confirmed, the newest ones.
     confirmed: BTreeSet<u64>,
+    /// States at level reproduced that no second renderer has spoken of: their places by generation, the newest ones.
+    unreproduced: BTreeMap<u64, u64>,
+    /// How many more there were.
+    unreproduced_before: u64,
+    /// The newest nonce that it carried.
+    nonce: String,
 }
 
 /// Everything that the judge remembers: small, so that a pass can stop and go on.
@@ -144,6 +152,8 @@ struct ClusterState {
 pub struct State {
     clusters: BTreeMap<String, ClusterState>,
     source: Option<(Digest, PastSource)>,
+    /// States that may be applied without witnesses, and the entries that say so.
+    break_glass: BTreeMap<Digest, u64>,
     /// Newest time that a cluster said, and that is not ahead.
     newest: u64,
     ceiling: (u64, u64),
@@ -156,8 +166,8 @@ pub struct Judge {
     fleet: String,
     limits: Limits,
     now: u64,
-    /// Digests of the trust roots' documents.
-    digests: BTreeMap<u64, Digest>,
+    /// The newest nonce of each cluster.
+    nonces: HashMap<Nonce, String>,
     /// Whose word counts.
     pub keys: Keys,
     /// What it remembers.
@@ -175,30 +185,38 @@ pub struct Around<'a> {
 impl Judge {
     /// A judge of a fleet's log, at `now` in milliseconds since 1970.
     pub fn new(fleet: String, keys: Keys, state: State, limits: Limits, now: u64) -> Self {
+        let nonce = |(name, known): (&String, &ClusterState)| {
+            Some((Nonce::parse(&known.nonce)?, name.clone()))
+        };
+        let nonces = state.clusters.iter().filter_map(nonce).collect();
         Self {
             fleet,
             limits,
             now,
-            digests: BTreeMap::new(),
+            nonces,
             keys,
             state,
         }
     }
 
     /// The roles that may sign what was read.
-    pub fn roles(read: &Read) -> Vec<Role> {
-        match &read.said {
-            Err(_) => Vec::new(),
-            Ok(Statement::Source(_)) => vec![Role::AnySealer],
-            Ok(Statement::Desired(this)) => vec![Role::Sealer(this.environment.clone())],
-            Ok(Statement::Receipt(this)) => vec![Role::Receipt(this.cluster.clone())],
-            Ok(Statement::Drift(this)) => vec![Role::Receipt(this.cluster.clone())],
-            Ok(Statement::Enrolment(_) | Statement::Revocation(_) | Statement::TrustEntry(_)) => {
-                vec![Role::AgentCa]
+    pub fn roles(read: &Read) -> Vec<Role<'_>> {
+        let Ok(said) = &read.said else {
+            return Vec::new();
+        };
+        match said {
+            Statement::Source(_) => vec![Role::Root(RootRole::AnySealer)],
+            Statement::Desired(this) => vec![Role::Root(RootRole::Sealer(&this.environment))],
+            Statement::Receipt(this) => vec![Role::Receipt(&this.cluster)],
+            Statement::Drift(this) => vec![Role::Receipt(&this.cluster)],
+            Statement::Enrolment(_) | Statement::Revocation(_) | Statement::TrustEntry(_) => {
+                vec![Role::Root(RootRole::AgentCa)]
             }
-            Ok(Statement::Override(_)) => vec![Role::Overrider],
-            Ok(Statement::Infrastructure(_)) => vec![Role::Ci, Role::AgentCa],
-            Ok(Statement::Reproduction(_)) => vec![Role::Reproducer],
+            Statement::Override(_) => vec![Role::Root(RootRole::Overrider)],
+            Statement::Infrastructure(_) => {
+                vec![Role::Root(RootRole::Ci), Role::Root(RootRole::AgentCa)]
+            }
+            Statement::Reproduction(_) => vec![Role::Root(RootRole::Reproducer)],
         }
     }
 
@@ -240,7 +258,7 @@ impl Judge {
             Statement::TrustEntry(this) => self.trust_entry(entry, this, &mut out),
             Statement::Override(this) => self.override_(entry, this, &mut out),
             Statement::Infrastructure(_) => {
-                out.holds = self.speaks(entry, &[Role::Ci, Role::AgentCa], "", &mut out);
+                out.holds = self.speaks(entry, "", &mut out);
             }
             Statement::Reproduction(this) => self.reproduction(entry, this, around, &mut out),
         }
@@ -248,28 +266,28 @@ impl Judge {
     }
 
     fn count(&mut self, kind: &str) {
-        *self.state.counts.entry(kind.to_owned()).or_default() += 1;
+        match self.state.counts.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                self.state.counts.insert(kind.to_owned(), 1);
+            }
+        }
     }
 
-    /// Whether a key that may speak in one of these roles signed the entry; if not, why not.
-    fn speaks(&self, entry: &Entry, roles: &[Role], cluster: &str, out: &mut Judgement) -> bool {
-        self.speaker(entry, roles, cluster, out).is_some()
+    /// Whether a key that may speak so signed the entry; if not, why not.
+    fn speaks(&self, entry: &Entry, cluster: &str, out: &mut Judgement) -> bool {
+        self.speaker(entry, cluster, out).is_some()
     }
 
-    /// The key that speaks, and its name.
-    fn speaker(
-        &self,
-        entry: &Entry,
-        roles: &[Role],
-        cluster: &str,
-        out: &mut Judgement,
-    ) -> Option<(PublicKey, String)> {
+    /// The key that speaks.
+    fn speaker(&self, entry: &Entry, cluster: &str, out: &mut Judgement) -> Option<PublicKey> {
         let index = entry.read.index;
         let mut worst: Option<(Code, String)> = None;
+        let roles = Self::roles(&entry.read);
         for key in &entry.signers {
-            for role in roles {
-                let (code, why) = match self.keys.standing(role, key, index) {
-                    Standing::Valid(name) => return Some((*key, name)),
+            for role in &roles {
+                let (code, why) = match self.keys.standing(*role, key, index) {
+                    Standing::Valid => return Some(*key),
                     Standing::Revoked(at) => {
                         (Code::KeyRevoked, format!("{key} was revoked at entry {at}"))
                     }

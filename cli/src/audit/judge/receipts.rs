@@ -6,18 +6,19 @@ use countersign_ledger::statement::receipt::ReceiptKind;
 use countersign_ledger::statement::{Drift, Receipt};
 use countersign_ledger::trust::Level;
 
-use super::{Around, Entry, Judge, Judgement, LastReceipt, LateRoot, PastDesired, Role};
+use super::{Around, Entry, Judge, Judgement, LastReceipt, LateRoot, PastDesired};
 use crate::audit::entry::word;
 use crate::audit::finding::Code;
 
 /// What receipts and drift records have in common.
-struct Link<'l> {
-    cluster: &'l str,
+pub(super) struct Link<'l> {
+    pub(super) cluster: &'l str,
     seq: u64,
     previous: Option<Digest>,
     /// When it began and ended.
     started: u64,
-    ended: u64,
+    pub(super) ended: u64,
+    pub(super) nonce: &'l str,
 }
 
 impl Judge {
@@ -34,6 +35,7 @@ impl Judge {
             previous: said.previous,
             started: said.started.ms(),
             ended: said.ended.ms(),
+            nonce: &said.nonce,
         };
         if !self.link(entry, &link, out) {
             return;
@@ -83,6 +85,7 @@ impl Judge {
             previous: said.previous,
             started: said.first.ms(),
             ended: said.last.ms(),
+            nonce: &said.nonce,
         };
         if !self.link(entry, &link, out) {
             return;
@@ -121,12 +124,13 @@ impl Judge {
             out.find(index, Code::ReceiptUnenrolled, cluster, why);
             return false;
         }
-        let role = Role::Receipt(cluster.to_owned());
-        let Some((key, _)) = self.speaker(entry, &[role], cluster, out) else {
+        let key = self.speaker(entry, cluster, out);
+        let Some(key) = key else {
             return false;
         };
         out.holds = self.in_order(index, key, link, out);
         self.times(index, link, out);
+        self.nonce(index, link, out);
         if out.holds {
             self.cluster(cluster).receipt = Some(LastReceipt {
                 key,
@@ -254,7 +258,13 @@ impl Judge {
             return;
         }
         if level >= Level::Witnessed && said.checkpoint.time.is_none() {
-            let why = format!("generation {} at level {level}", said.generation);
+            let glass = said
+                .desired
+                .and_then(|state| self.state.break_glass.get(&state));
+            let glass = glass.map_or_else(String::new, |index| {
+                format!(", as the break-glass of entry {index} allows")
+            });
+            let why = format!("generation {} at level {level}{glass}", said.generation);
             out.find(index, Code::ReceiptUnwitnessed, cluster, why);
         }
         if level >= Level::Reproduced && !self.cluster(cluster).confirmed.contains(&said.generation)

@@ -3,15 +3,17 @@
 use countersign_ledger::statement::{Desired, Reproduction, Source, Verdict};
 use countersign_ledger::trust::Level;
 
-use super::{Around, Entry, HeadState, Judge, Judgement, PastSource, Role};
+use super::{Around, Entry, HeadState, Judge, Judgement, PastSource};
 use crate::audit::finding::Code;
 
 /// Confirmed generations that are remembered of a cluster; what is applied is hardly older.
 const CONFIRMED_MAX: usize = 64;
+/// States that no second renderer has spoken of, named one by one for each cluster.
+const UNREPRODUCED_MAX: usize = 1_024;
 
 impl Judge {
     pub(super) fn source(&mut self, entry: &Entry, said: &Source, out: &mut Judgement) {
-        out.holds = self.speaks(entry, &[Role::AnySealer], "", out);
+        out.holds = self.speaks(entry, "", out);
         if out.holds {
             let past = PastSource {
                 index: entry.read.index,
@@ -32,8 +34,7 @@ impl Judge {
     ) {
         let cluster = said.cluster.as_str();
         let index = entry.read.index;
-        let role = Role::Sealer(said.environment.clone());
-        if !self.speaks(entry, &[role], cluster, out) {
+        if !self.speaks(entry, cluster, out) {
             return;
         }
         match self.keys.cluster(cluster) {
@@ -62,6 +63,20 @@ impl Judge {
                 manifest: said.manifest,
                 trust_root: said.trust_root,
             });
+            self.unreproduced(cluster, said.generation, index);
+        }
+    }
+
+    /// At level reproduced a second renderer owes its word on each state.
+    fn unreproduced(&mut self, cluster: &str, generation: u64, index: u64) {
+        if self.level(cluster) < Level::Reproduced {
+            return;
+        }
+        let known = self.cluster(cluster);
+        known.unreproduced.insert(generation, index);
+        if known.unreproduced.len() > UNREPRODUCED_MAX {
+            known.unreproduced.pop_first();
+            known.unreproduced_before += 1;
         }
     }
 
@@ -98,11 +113,7 @@ impl Judge {
     fn trust_order(&mut self, index: u64, said: &Desired, out: &mut Judgement) {
         let before = self.cluster(&said.cluster).head.as_ref();
         let before = before.map_or(0, |head| head.trust_root);
-        let known = self
-            .keys
-            .roots()
-            .iter()
-            .any(|root| root.version == said.trust_root);
+        let known = self.keys.root(said.trust_root).is_some();
         let in_effect = self
             .keys
             .effective()
@@ -160,12 +171,15 @@ impl Judge {
         out: &mut Judgement,
     ) {
         let (cluster, index) = (said.cluster.as_str(), entry.read.index);
-        if !self.speaks(entry, &[Role::Reproducer], cluster, out) {
+        if !self.speaks(entry, cluster, out) {
             return;
         }
         out.holds = true;
         let state = around.past.desired(cluster, said.generation);
         let is_its = state.is_some_and(|state| state.leaf == said.desired);
+        if is_its {
+            self.cluster(cluster).unreproduced.remove(&said.generation);
+        }
         if !is_its {
             let why = format!("of generation {}, another state", said.generation);
             out.find(index, Code::ReceiptStateUnknown, cluster, why);

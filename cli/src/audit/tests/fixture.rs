@@ -1,5 +1,7 @@
 //! A complete log for tests: signed by keys that follow from their names, with every kind of statement, as static files.
 
+mod said;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,13 +10,9 @@ use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::dsse::{self, PAYLOAD_TYPE};
 use countersign_ledger::identity::ObjectId;
 use countersign_ledger::key::{FileKey, PublicKey, Sign as _};
-use countersign_ledger::manifest::{AppEntry, Content, Line, Manifest, ObjectLine};
-use countersign_ledger::statement::drift::DriftKind;
-use countersign_ledger::statement::enrolment::Method;
-use countersign_ledger::statement::infrastructure::{AddressCounts, Phase};
-use countersign_ledger::statement::override_::OverrideKind;
-use countersign_ledger::statement::receipt::{AppCounts, Health, ReceiptKind, SeenCheckpoint};
-use countersign_ledger::statement::*;
+use countersign_ledger::nonce::Nonce;
+use countersign_ledger::statement::Statement;
+use countersign_ledger::statement::receipt::ReceiptKind;
 use countersign_ledger::time::Time;
 use countersign_ledger::tlog::checkpoint::Checkpoint;
 use countersign_ledger::tlog::cosignature;
@@ -55,6 +53,13 @@ pub fn commit(number: u64) -> String {
 
 pub fn time(ms: u64) -> Time {
     Time::from_ms(ms).unwrap()
+}
+
+/// The nonce that the hub gives a cluster at that time.
+pub fn nonce(cluster: &str, ms: u64) -> String {
+    let code = Digest::of(cluster.as_bytes());
+    let nonce = Nonce::new(ms, 0, |_| code.as_bytes()[..8].try_into().unwrap());
+    nonce.to_string()
 }
 
 /// What a cluster has said and been told.
@@ -174,274 +179,6 @@ impl Fixture {
 
     pub fn last(&self) -> Digest {
         Digest::of(self.entries.last().unwrap())
-    }
-
-    /// The trust root of a version takes effect.
-    pub fn trust(&mut self, version: u64) -> u64 {
-        let document = |version: u64| Digest::of(&self.roots[version as usize - 1]);
-        let entry = TrustEntry {
-            root: document(version),
-            fleet: FLEET.into(),
-            version,
-            previous: (version > 1).then(|| document(version - 1)),
-        };
-        self.say(&Statement::TrustEntry(entry), &["ca"])
-    }
-
-    pub fn enrol(&mut self, cluster: &str, key_name: &str, number: u64) -> u64 {
-        let enrolment = Enrolment {
-            fleet: FLEET.into(),
-            cluster: cluster.into(),
-            uid: format!("uid-{cluster}"),
-            ca_fingerprint: Digest::of(cluster.as_bytes()),
-            receipt_key: public(key_name),
-            recipient: "age1qqqq".into(),
-            method: Method::Token,
-            number,
-        };
-        self.say(&Statement::Enrolment(enrolment), &["ca", key_name])
-    }
-
-    pub fn revoke(&mut self, key_name: &str) -> u64 {
-        let revocation = Revocation {
-            fleet: FLEET.into(),
-            cluster: None,
-            key: public(key_name),
-            reason: "stolen".into(),
-            since: time(self.now),
-        };
-        self.say(&Statement::Revocation(revocation), &["ca"])
-    }
-
-    /// The ref moves to the next commit, which ann signed.
-    pub fn source(&mut self) -> u64 {
-        self.source_with("ann", Verdict::Verified)
-    }
-
-    pub fn source_with(&mut self, signer: &str, verdict: Verdict) -> u64 {
-        self.commit += 1;
-        let source = Source {
-            fleet: FLEET.into(),
-            repository: "ssh://git.example/fleet".into(),
-            reference: "refs/heads/main".into(),
-            old: if self.commit == 1 {
-                String::new()
-            } else {
-                commit(self.commit - 1)
-            },
-            new: commit(self.commit),
-            tree: commit(self.commit + 1_000_000),
-            commit_sha256: Digest::of(&self.commit.to_be_bytes()),
-            author: "Ann Author <ann@example.com>".into(),
-            signer: signer.into(),
-            verdict,
-        };
-        let index = self.say(&Statement::Source(source), &["sealer-prod"]);
-        self.source = leaf_hash(self.entries.last().unwrap());
-        index
-    }
-
-    /// The manifest of objects with these contents; kept as blobs.
-    pub fn manifest(&mut self, objects: &[(&str, &str)]) -> Digest {
-        let lines = objects
-            .iter()
-            .map(|(name, content)| {
-                let bytes = content.as_bytes().to_vec();
-                let sha256 = Digest::of(&bytes);
-                self.blobs.insert(sha256, bytes);
-                Line::Object(ObjectLine {
-                    id: object(name),
-                    app: "cart".into(),
-                    commit: commit(self.commit),
-                    wave: 0,
-                    bytes: content.len() as u64,
-                    content: Content::Plain { sha256 },
-                })
-            })
-            .collect();
-        let app = AppEntry {
-            name: "cart".into(),
-            commit: commit(self.commit),
-            depends_on: Vec::new(),
-            exclusive: false,
-            health_rules: Vec::new(),
-        };
-        let manifest = Manifest::build(lines, vec![app]).unwrap();
-        for bytes in [manifest.list_bytes(), manifest.apps_bytes()] {
-            self.blobs.insert(Digest::of(bytes), bytes.to_vec());
-        }
-        for section in manifest.sections() {
-            self.blobs
-                .insert(Digest::of(section.bytes()), section.bytes().to_vec());
-        }
-        manifest.digest()
-    }
-
-    pub fn desired_of(&mut self, cluster: &str, manifest: Digest) -> Desired {
-        let known = self.cluster(cluster).clone();
-        Desired {
-            manifest,
-            fleet: FLEET.into(),
-            cluster: cluster.into(),
-            environment: "prod".into(),
-            generation: known.generation + 1,
-            previous: known.head,
-            commit: commit(self.commit),
-            source: self.source,
-            renderer: "0.1.0".into(),
-            admission: Admission::default(),
-            ring: String::new(),
-            trust_root: 1,
-            permits: Vec::new(),
-        }
-    }
-
-    /// The next state of a cluster.
-    pub fn desired(&mut self, cluster: &str, objects: &[(&str, &str)]) -> u64 {
-        let manifest = self.manifest(objects);
-        let desired = self.desired_of(cluster, manifest);
-        self.seal(desired, "sealer-prod")
-    }
-
-    pub fn seal(&mut self, desired: Desired, signer: &str) -> u64 {
-        let (name, generation, manifest) = (
-            desired.cluster.clone(),
-            desired.generation,
-            desired.manifest,
-        );
-        let index = self.say(&Statement::Desired(desired), &[signer]);
-        let head = self.last();
-        let leaf = leaf_hash(self.entries.last().unwrap());
-        let known = self.cluster(&name);
-        known.generation = generation;
-        known.head = Some(head);
-        known.manifest = Some(manifest);
-        known.leaf = Some(leaf);
-        index
-    }
-
-    pub fn receipt_of(&mut self, cluster: &str, kind: ReceiptKind) -> Receipt {
-        let known = self.cluster(cluster).clone();
-        self.now += MINUTE;
-        Receipt {
-            desired: known.head,
-            fleet: FLEET.into(),
-            cluster: cluster.into(),
-            seq: known.seq + 1,
-            previous: known.receipt,
-            kind,
-            generation: known.generation,
-            manifest: known.manifest,
-            checkpoint: SeenCheckpoint {
-                size: self.tree.size(),
-                root: self.tree.root(),
-                time: Some(self.now / 1_000),
-            },
-            apps: AppCounts {
-                applied: 1,
-                ..AppCounts::default()
-            },
-            results: None,
-            health: Health::Healthy,
-            started: time(self.now),
-            ended: time(self.now + 1_000),
-            agent: "0.1.0".into(),
-            nonce: "00ff".into(),
-            attack: None,
-            trust_root: 1,
-            dropped: 0,
-        }
-    }
-
-    pub fn countersign(&mut self, receipt: Receipt, key_name: &str) -> u64 {
-        let (name, seq) = (receipt.cluster.clone(), receipt.seq);
-        let index = self.say(&Statement::Receipt(receipt), &[key_name]);
-        let digest = self.last();
-        let known = self.cluster(&name);
-        known.seq = seq;
-        known.receipt = Some(digest);
-        index
-    }
-
-    pub fn receipt(&mut self, cluster: &str, kind: ReceiptKind) -> u64 {
-        let receipt = self.receipt_of(cluster, kind);
-        self.countersign(receipt, &format!("receipt-{cluster}"))
-    }
-
-    pub fn drift(&mut self, cluster: &str, name: &str, healed: bool) -> u64 {
-        self.now += MINUTE;
-        let known = self.cluster(cluster).clone();
-        let drift = Drift {
-            manifest: known.manifest.unwrap(),
-            fleet: FLEET.into(),
-            cluster: cluster.into(),
-            seq: known.seq + 1,
-            previous: known.receipt,
-            generation: known.generation,
-            app: "cart".into(),
-            object: object(name),
-            what: DriftKind::Changed,
-            managers: vec!["kubectl-edit".into()],
-            paths: vec![".spec.replicas".into()],
-            healed,
-            healed_after_ms: if healed { 12 } else { 0 },
-            count: 1,
-            first: time(self.now),
-            last: time(self.now),
-            samples: None,
-            nonce: String::new(),
-        };
-        let index = self.say(&Statement::Drift(drift), &[&format!("receipt-{cluster}")]);
-        let digest = self.last();
-        let known = self.cluster(cluster);
-        known.seq += 1;
-        known.receipt = Some(digest);
-        index
-    }
-
-    pub fn override_(&mut self, kind: OverrideKind, cluster: &str, what: &str) -> u64 {
-        let this = Override {
-            fleet: FLEET.into(),
-            kind,
-            cluster: Some(cluster.into()),
-            app: None,
-            what: what.into(),
-            reason: "night shift".into(),
-            by: "olga".into(),
-            issued: time(self.now),
-            until: time(self.now + 60 * MINUTE),
-        };
-        self.say(&Statement::Override(this), &["olga"])
-    }
-
-    pub fn reproduction(&mut self, cluster: &str, agrees: bool) -> u64 {
-        let known = self.cluster(cluster).clone();
-        let this = Reproduction {
-            fleet: FLEET.into(),
-            cluster: cluster.into(),
-            generation: known.generation,
-            commit: commit(self.commit),
-            desired: known.leaf.unwrap(),
-            digest: Digest::of(b"render"),
-            agrees,
-        };
-        self.say(&Statement::Reproduction(this), &["rita"])
-    }
-
-    pub fn infrastructure(&mut self) -> u64 {
-        let this = Infrastructure {
-            workspace: "eks".into(),
-            plan: Digest::of(b"plan"),
-            fleet: FLEET.into(),
-            environment: "prod".into(),
-            phase: Phase::Apply,
-            addresses: AddressCounts::default(),
-            resources: Digest::of(b"resources"),
-            commit: commit(self.commit.max(1)),
-            run: "run 7".into(),
-            by: "ci".into(),
-        };
-        self.say(&Statement::Infrastructure(this), &["ci"])
     }
 
     /// A log in which all holds and every kind of statement stands: the three states of eks-a are sealed, answered, and

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
-use crate::audit::log::Head;
 use crate::exit::Failure;
+use crate::log::Signed;
 use crate::output::{Form, Style, Table, safe, write, write_value};
 
 /// Form of the output.
@@ -40,7 +40,7 @@ pub struct Basis {
 
 impl Basis {
     /// All entries under a checkpoint.
-    pub fn of(head: &Head) -> Self {
+    pub fn of(head: &Signed) -> Self {
         Self {
             origin: head.checkpoint.origin.clone(),
             size: head.checkpoint.size,
@@ -115,7 +115,7 @@ impl Answer {
         let names = |name: &str| {
             matches!(
                 name,
-                "index" | "sourceIndex" | "receiptIndex" | "fromIndex" | "untilIndex"
+                "index" | "sourceIndex" | "receiptIndex" | "fromIndex" | "untilIndex" | "endIndex"
             )
         };
         let columns = self

@@ -9,8 +9,8 @@ use super::answer::Answer;
 use super::open::Audit;
 use crate::audit::index::{Asked, Between};
 use crate::audit::judge::time;
-use crate::audit::log;
 use crate::exit::Failure;
+use crate::log::Signed;
 use crate::output::safe;
 
 /// Who could deploy where, under the trust root in effect at a time.
@@ -153,9 +153,7 @@ fn roles(root: &TrustRoot, environment: &str) -> Vec<(&'static str, String, Stri
 /// Whether the log begins with what an earlier checkpoint covers.
 pub fn consistency(audit: &Audit<'_>, since: &Path) -> Result<Answer, Failure> {
     let bytes = std::fs::read(since).map_err(|e| Failure::file(since, &e))?;
-    let vkey = log::vkey(&audit.trust)?;
-    let policy = log::policy(&audit.trust)?;
-    let old = log::head(bytes.into(), &vkey, policy.as_ref())?;
+    let old = Signed::read(&bytes, &audit.trust.known()?)?;
     let new = audit.log.head();
     let columns = ["checkpoint", "size", "root", "witness", "cosignedAt"];
     let mut answer = audit.answer("Was the log edited since the last audit?", &columns);

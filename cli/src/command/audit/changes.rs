@@ -1,9 +1,7 @@
-//! `audit changes`, `exceptions` and `drift`: populations, each with the range of the log that they are all of.
-
-use std::collections::BTreeMap;
+//! `audit changes` and `drift`: populations, each with the range of the log that they are all of.
 
 use countersign_ledger::digest::Digest;
-use countersign_ledger::statement::{Statement, Verdict};
+use countersign_ledger::statement::Statement;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -27,7 +25,7 @@ pub struct Which {
 }
 
 impl Which {
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let mut words = String::new();
         if let Some(cluster) = &self.cluster {
             words.push_str(&format!(" on cluster {cluster}"));
@@ -45,7 +43,7 @@ impl Which {
     }
 }
 
-fn when(ms: Option<u64>) -> Value {
+pub(super) fn when(ms: Option<u64>) -> Value {
     json!(ms.map(time))
 }
 
@@ -193,116 +191,6 @@ fn infrastructure(audit: &Audit<'_>, held: &Held) -> Result<Vec<Value>, Failure>
         }
     }
     Ok(cells)
-}
-
-/// Everything that an auditor looks at first.
-pub fn exceptions(audit: &Audit<'_>, which: &Which) -> Result<Answer, Failure> {
-    let title = format!("What was out of the ordinary{}?", which.words());
-    let columns = [
-        "index",
-        "kind",
-        "cluster",
-        "loggedAfter",
-        "loggedBy",
-        "detail",
-    ];
-    let mut answer = audit.answer(title, &columns);
-    let (from, to) = audit.index.range(which.from, which.to)?;
-    answer.basis.range = (from, to);
-    let mut rows: Vec<(Option<u64>, String, String, String)> = Vec::new();
-    let keys = audit.keys();
-    let in_environment = |cluster: &str| {
-        which.environment.as_ref().is_none_or(|wanted| {
-            keys.cluster(cluster)
-                .is_some_and(|trust| trust.environment == *wanted)
-        })
-    };
-    let wanted = |cluster: &str| {
-        which
-            .cluster
-            .as_ref()
-            .is_none_or(|name| name == cluster || cluster.is_empty())
-            && (cluster.is_empty() || in_environment(cluster))
-    };
-    for finding in &audit.outcome.findings {
-        let inside = finding
-            .index
-            .is_none_or(|index| (from..to).contains(&index));
-        if inside && wanted(&finding.cluster) {
-            let code = finding.code.name().to_owned();
-            rows.push((
-                finding.index,
-                code,
-                finding.cluster.clone(),
-                finding.detail.clone(),
-            ));
-        }
-    }
-    for held in audit.index.unhealed(which.cluster.as_deref())? {
-        if (from..to).contains(&held.row.index) && wanted(&held.row.cluster) {
-            let detail = format!("{} by {}", held.row.object, held.row.who);
-            rows.push((
-                Some(held.row.index),
-                "DRIFT_UNHEALED".into(),
-                held.row.cluster,
-                detail,
-            ));
-        }
-    }
-    let states = audit.index.entries(&Asked {
-        kinds: &["desired"],
-        from,
-        to,
-        cluster: which.cluster.as_deref(),
-        environment: which.environment.as_deref(),
-        app: None,
-    })?;
-    let mut verdicts: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for held in states {
-        let row = held.row;
-        let verdict = match verdicts.get(&row.object) {
-            Some(verdict) => verdict.clone(),
-            None => {
-                let leaf: Option<Digest> = row.object.parse().ok();
-                let source = leaf.map(|leaf| audit.index.source_by_leaf(&leaf));
-                let verdict = source.transpose()?.flatten().map(|source| source.row.what);
-                verdicts.insert(row.object.clone(), verdict.clone());
-                verdict
-            }
-        };
-        if verdict
-            .as_ref()
-            .is_some_and(|verdict| *verdict != word(&Verdict::Verified))
-        {
-            let detail = format!("commit {} is {}", row.commit, verdict.unwrap_or_default());
-            rows.push((
-                Some(row.index),
-                "COMMIT_UNVERIFIED".into(),
-                row.cluster.clone(),
-                detail,
-            ));
-        }
-        if !row.who.is_empty() {
-            let detail = format!("generation {} was permitted by {}", row.generation, row.who);
-            rows.push((Some(row.index), "PERMIT".into(), row.cluster, detail));
-        }
-    }
-    rows.sort();
-    for (index, kind, cluster, detail) in rows {
-        let between = index
-            .map(|index| audit.index.between(index))
-            .transpose()?
-            .unwrap_or_default();
-        answer.rows.push(vec![
-            json!(index),
-            json!(kind),
-            json!(cluster),
-            when(between.after),
-            when(between.by),
-            json!(detail),
-        ]);
-    }
-    Ok(answer)
 }
 
 /// Drift records.

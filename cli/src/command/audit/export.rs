@@ -10,8 +10,7 @@ use serde_json::json;
 
 use super::changes::{self, Which};
 use super::open::Audit;
-use super::{authority, verify};
-use crate::audit::log;
+use super::{authority, exceptions, verify};
 use crate::exit::Failure;
 use crate::output::{safe, write};
 
@@ -21,7 +20,7 @@ pub fn run(audit: &Audit<'_>, which: &Which, out: &Path) -> Result<(), Failure> 
     let sentence = verify::sentence(audit);
     let lists = [
         ("changes", changes::changes(audit, which)?),
-        ("exceptions", changes::exceptions(audit, which)?),
+        ("exceptions", exceptions::exceptions(audit, which)?),
         ("drift", changes::drift(audit, which, false)?),
         ("access", authority::access(audit, which.to)?),
     ];
@@ -32,11 +31,11 @@ pub fn run(audit: &Audit<'_>, which: &Which, out: &Path) -> Result<(), Failure> 
         entries.extend(answer.entries());
     }
     audit.write_proofs(&out.join("entries"), &entries)?;
-    folder.put("checkpoint", &audit.log.head().note)?;
+    folder.put("checkpoint", &audit.log.head().bytes())?;
     for root in audit.trust.roots.iter() {
         folder.put(&format!("trust/{}.json", root.version()), root.bytes())?;
     }
-    let vkey = log::vkey(&audit.trust)?.to_string();
+    let vkey = audit.trust.vkey()?.to_string();
     folder.put("log.vkey", format!("{vkey}\n").as_bytes())?;
     let policy = audit.trust.roots.newest().document().witnesses.as_ref();
     let policy = policy.map_or_else(

@@ -4,6 +4,8 @@
 mod answer;
 mod authority;
 mod changes;
+mod disagreement;
+mod exceptions;
 mod export;
 mod open;
 mod running;
@@ -213,7 +215,7 @@ pub fn run(args: &AuditArgs, color: bool) -> Result<(), Failure> {
                 app,
             } => running::who(audit, object.as_deref(), cluster.as_deref(), app.as_deref())?,
             What::Changes(args) => changes::changes(audit, &which(args)?)?,
-            What::Exceptions(args) => changes::exceptions(audit, &which(args)?)?,
+            What::Exceptions(args) => exceptions::exceptions(audit, &which(args)?)?,
             What::Diff { cluster, a, b } => {
                 let a = running::state(audit, a, cluster.as_deref(), ms)?;
                 let b = running::state(audit, b, cluster.as_deref(), ms)?;

@@ -9,15 +9,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::answer::{Answer, Basis};
+use crate::audit::content;
 use crate::audit::entry::{Read, Row};
 use crate::audit::finding::Weight;
 use crate::audit::index::{Bound, Held, Index, IndexError};
 use crate::audit::judge::Limits;
 use crate::audit::keys::Keys;
-use crate::audit::log::{self, Log, LogError, Trust};
 use crate::audit::pass::{self, Outcome, PassError, Way};
-use crate::audit::{content, source};
 use crate::exit::Failure;
+use crate::log::{Log, Trust, source};
 use crate::output::safe;
 
 /// Which log, and how it is read.
@@ -77,18 +77,9 @@ pub struct Audit<'a> {
     pub index: Index,
     /// What the pass came to.
     pub outcome: Outcome,
+    /// The auditor's clock, in milliseconds since 1970.
+    pub now: u64,
     quiet: bool,
-}
-
-impl From<LogError> for Failure {
-    fn from(error: LogError) -> Self {
-        let text = safe(&error.to_string());
-        match error {
-            LogError::Fault(_) => Self::Fault(text),
-            LogError::Missing(_) => Self::Mistake(text),
-            LogError::Wrong { .. } | LogError::Proof(_) => Self::Negative(text),
-        }
-    }
 }
 
 impl From<IndexError> for Failure {
@@ -104,7 +95,7 @@ impl From<IndexError> for Failure {
 impl From<PassError> for Failure {
     fn from(error: PassError) -> Self {
         match error {
-            PassError::Fault(fault) => Self::Fault(safe(&fault.to_string())),
+            PassError::Fault(fault) => fault.into(),
             PassError::Index(error) => error.into(),
             PassError::Log(error) => error.into(),
             PassError::Shrunk { .. } => Self::Negative(error.to_string()),
@@ -127,24 +118,20 @@ pub fn with<T>(
     args: &LogArgs,
     then: impl FnOnce(&mut Audit<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let files = source::open(&args.log, args.ca.as_deref())
-        .map_err(|e| Failure::Mistake(safe(&e.to_string())))?;
+    let files = source::open(&args.log, args.ca.as_deref())?;
     let (first, pin) = pinned(args)?;
-    let trust = log::trust(files.as_ref(), first.as_deref(), pin.as_ref())?;
-    let vkey = log::vkey(&trust)?;
-    let policy = log::policy(&trust)?;
-    let head = log::head(log::note(files.as_ref())?, &vkey, policy.as_ref())?;
+    let trust = Trust::read(files.as_ref(), first.as_deref(), pin.as_ref())?;
+    let log = Log::open(files.as_ref(), &trust.known()?)?;
     let bound = Bound {
-        vkey: vkey.to_string(),
+        vkey: trust.vkey()?.to_string(),
         roots: trust.roots.iter().map(|root| root.digest()).collect(),
     };
-    let log = Log::new(files.as_ref(), head);
     let path = match &args.index {
         Some(path) => path.clone(),
         None => cached(&bound)?,
     };
     let mut index = Index::open(Some(&path), &bound, args.rebuild)?;
-    let now = Timestamp::now().as_millisecond();
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
     let bar = bar(args.quiet, log.size(), index.progress().size);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let way = Way {
@@ -153,7 +140,7 @@ pub fn with<T>(
             late_ms: args.late.saturating_mul(60_000),
             ..Limits::default()
         },
-        now: u64::try_from(now).unwrap_or(0),
+        now,
         threads: args.threads.unwrap_or(cores).clamp(1, 64),
         progress: &|done| bar.set_position(done),
     };
@@ -164,6 +151,7 @@ pub fn with<T>(
         trust,
         index,
         outcome: outcome?,
+        now,
         quiet: args.quiet,
     })
 }
@@ -285,7 +273,7 @@ impl Audit<'_> {
         std::fs::create_dir_all(folder).map_err(|e| Failure::file(folder, &e))?;
         for index in entries {
             let (bytes, hashes) = self.log.entry(*index)?;
-            let proof = self.log.proof_file(*index, hashes)?;
+            let proof = self.log.proof_file(*index, hashes);
             for (name, bytes) in [("json", &bytes[..]), ("tlog-proof", &proof.bytes()[..])] {
                 let path = folder.join(format!("{index}.{name}"));
                 std::fs::write(&path, bytes).map_err(|e| Failure::file(&path, &e))?;
@@ -296,13 +284,7 @@ impl Audit<'_> {
 
     /// Whose word counts, at the end of the log.
     pub fn keys(&self) -> Keys {
-        let roots = self
-            .trust
-            .roots
-            .iter()
-            .map(|root| root.document().clone())
-            .collect();
-        Keys::resumed(roots, self.index.progress().keys.clone())
+        Keys::resumed(&self.trust.roots, self.index.progress().keys.clone())
     }
 
     /// Reads the content of all states into the index.

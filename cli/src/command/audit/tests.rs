@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use clap::Parser as _;
-use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::statement::receipt::ReceiptKind;
 use countersign_ledger::trust::Level;
 use serde_json::Value;
@@ -12,7 +11,7 @@ use crate::args::{Cli, Command};
 use crate::audit::judge::time;
 use crate::audit::tests::fixture::{Fixture, MINUTE, START, deployment};
 
-fn parsed(line: &str, folder: &Path) -> AuditArgs {
+pub(super) fn parsed(line: &str, folder: &Path) -> AuditArgs {
     let words = line.split(' ').map(|word| word.replace('_', " "));
     let log = folder.join("log").display().to_string();
     let index = folder.join("index.sqlite").display().to_string();
@@ -29,13 +28,16 @@ fn parsed(line: &str, folder: &Path) -> AuditArgs {
 }
 
 /// A folder with a log as no network has it.
-fn copied(fixture: &Fixture) -> tempfile::TempDir {
+pub(super) fn copied(fixture: &Fixture) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fixture.write(&folder.path().join("log"));
     folder
 }
 
-fn ask(folder: &Path, ask: impl FnOnce(&mut open::Audit<'_>) -> Result<Answer, Failure>) -> Answer {
+pub(super) fn ask(
+    folder: &Path,
+    ask: impl FnOnce(&mut open::Audit<'_>) -> Result<Answer, Failure>,
+) -> Answer {
     let args = parsed("verify", folder);
     open::with(&args.log, |audit| {
         audit.sound()?;
@@ -45,7 +47,7 @@ fn ask(folder: &Path, ask: impl FnOnce(&mut open::Audit<'_>) -> Result<Answer, F
 }
 
 /// The cells of a column.
-fn column(answer: &Answer, name: &str) -> Vec<Value> {
+pub(super) fn column(answer: &Answer, name: &str) -> Vec<Value> {
     let at = answer.columns.iter().position(|had| *had == name).unwrap();
     answer.rows.iter().map(|row| row[at].clone()).collect()
 }
@@ -223,27 +225,6 @@ fn two_states_differ_in_what_changed() {
         running::diff(audit, &a, &b)
     });
     assert_eq!(column(&answer, "change"), ["removed", "removed", "added"]);
-}
-
-#[test]
-fn exceptions_and_unhealed_drift_are_listed() {
-    let mut fixture = Fixture::complete(Level::Signed);
-    fixture.override_(OverrideKind::Pause, "eks-a", "");
-    fixture.drift("eks-a", "cart", false);
-    fixture.drift("metal-b", "cart", false);
-    fixture.drift("metal-b", "cart", true);
-    let folder = copied(&fixture);
-    let answer = ask(folder.path(), |audit| {
-        changes::exceptions(audit, &Which::default())
-    });
-    let mut kinds = column(&answer, "kind");
-    kinds.retain(|kind| kind != "CHECKPOINT_STALE");
-    assert_eq!(kinds, ["OVERRIDE", "DRIFT_UNHEALED"]);
-    let unhealed = ask(folder.path(), |audit| {
-        changes::drift(audit, &Which::default(), true)
-    });
-    assert_eq!(column(&unhealed, "cluster"), ["eks-a"]);
-    assert_eq!(column(&unhealed, "managers"), ["kubectl-edit"]);
 }
 
 #[test]

@@ -2,17 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use countersign_ledger::digest::Digest;
-use countersign_ledger::manifest::{Line, render_digest};
-use countersign_ledger::statement::Statement;
 use serde_json::json;
 
 use super::answer::AnswerForm;
+use super::disagreement::detail;
 use super::open::Audit;
-use crate::audit::content;
-use crate::audit::entry::Read;
-use crate::audit::finding::{Code, Finding, Weight};
-use crate::audit::judge::Past as _;
+use crate::audit::finding::Weight;
 use crate::exit::Failure;
 use crate::output::{Style, Table, safe, write};
 
@@ -57,31 +52,6 @@ pub fn run(audit: &Audit<'_>, form: AnswerForm, strict: bool, color: bool) -> Re
         )));
     }
     Ok(())
-}
-
-/// What is said of a finding; of a second renderer's no also what was sealed, if its content is at hand: so that both digests
-/// stand side by side.
-fn detail(audit: &Audit<'_>, finding: &Finding) -> String {
-    let said = finding.detail.clone();
-    if finding.code != Code::ReproductionDisagrees {
-        return said;
-    }
-    match sealed(audit, finding) {
-        Some(sealed) => format!("{said}; sealed was {sealed}"),
-        None => said,
-    }
-}
-
-/// Render digest of the state that a reproduction is about.
-fn sealed(audit: &Audit<'_>, finding: &Finding) -> Option<Digest> {
-    let bytes = audit.log.lying(finding.index?).ok()?;
-    let Ok(Statement::Reproduction(said)) = Read::new(finding.index?, &bytes).said else {
-        return None;
-    };
-    let state = audit.index.desired(&said.cluster, said.generation)?;
-    let lines = content::manifest(&audit.log, &state.manifest).ok()??;
-    let lines: Vec<Line> = lines.into_values().collect();
-    Some(render_digest(&lines))
 }
 
 fn table(audit: &Audit<'_>, sentence: &str, color: bool) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{put, read};
 use crate::exit::Failure;
-use crate::log::{Known, KnownArgs, Reader, Signed, Source, SourceArgs};
+use crate::log::{Known, KnownArgs, Log, Signed, SourceArgs};
 use crate::output::{Form, safe, write, write_value};
 
 /// What is shown.
@@ -41,16 +41,16 @@ pub(super) fn run(
     form: Form,
 ) -> Result<(), Failure> {
     let known = Known::from_args(known)?;
-    let source = Source::from_args(source)?;
-    let reader = Reader::open(&source, &known)?;
-    let signed = reader.signed();
+    let files = source.open()?;
+    let log = Log::open(files.as_ref(), &known)?;
+    let signed = log.head();
     let continues = since
-        .map(|file| continued(&reader, file, &known))
+        .map(|file| continued(&log, file, &known))
         .transpose()?;
     if raw {
         return put(None, &signed.note.bytes());
     }
-    let witnessed = known.witnessed(&signed.opened);
+    let witnessed = signed.witnessed();
     let shown = shown(
         signed,
         witnessed.as_ref().ok().copied().flatten(),
@@ -87,9 +87,9 @@ fn shown(signed: &Signed, witnessed: Option<u64>, continues: Option<u64>) -> Sho
 }
 
 /// The size of an earlier checkpoint, once it is proven that the log continues it.
-fn continued(reader: &Reader<'_>, file: &Path, known: &Known) -> Result<u64, Failure> {
+fn continued(log: &Log<'_>, file: &Path, known: &Known) -> Result<u64, Failure> {
     let earlier = Signed::read(&read(file)?, known)?.checkpoint;
-    let origin = &reader.signed().checkpoint.origin;
+    let origin = &log.head().checkpoint.origin;
     if earlier.origin != *origin {
         return Err(Failure::Mistake(format!(
             "{}: is of the log {}, not {}",
@@ -98,7 +98,7 @@ fn continued(reader: &Reader<'_>, file: &Path, known: &Known) -> Result<u64, Fai
             safe(origin)
         )));
     }
-    reader.consistency(&earlier)?;
+    log.consistency(earlier.size, &earlier.root)?;
     Ok(earlier.size)
 }
 

@@ -9,7 +9,7 @@ use countersign_ledger::tlog::note::{Note, Vkey};
 
 use super::{put, read};
 use crate::exit::Failure;
-use crate::log::{Known, KnownArgs, Reader, Signed, Source, SourceArgs};
+use crate::log::{Files, Known, KnownArgs, Log, LogError, Signed, SourceArgs};
 use crate::output::{safe, write};
 
 pub(super) fn prove(
@@ -25,7 +25,7 @@ pub(super) fn prove(
     let sizes = (one.checkpoint.size, other.checkpoint.size);
     let consistency = match log {
         _ if sizes.0 == sizes.1 => Vec::new(),
-        Some(args) => claimed(&Source::from_args(args)?, one.clone(), other)?,
+        Some(args) => claimed(args.open()?.as_ref(), one.clone(), other)?,
         None => {
             let (one, other) = sizes;
             return Err(Failure::Mistake(format!(
@@ -51,17 +51,17 @@ pub(super) fn prove(
 }
 
 /// What the log's tiles give for a proof from the smaller to the larger checkpoint: right or wrong, it is recorded.
-fn claimed(source: &Source, one: Signed, other: Signed) -> Result<Vec<Digest>, Failure> {
+fn claimed(files: &dyn Files, one: Signed, other: Signed) -> Result<Vec<Digest>, Failure> {
     let (old, new) = if one.checkpoint.size < other.checkpoint.size {
         (one, other)
     } else {
         (other, one)
     };
-    match Reader::at(source, new).claimed_consistency(old.checkpoint.size) {
+    match Log::at(files, new).claimed_consistency(old.checkpoint.size) {
         Ok(hashes) => Ok(hashes),
         // A log that gives no proof has said what there is to say.
-        Err(Failure::Negative(_)) => Ok(Vec::new()),
-        Err(other) => Err(other),
+        Err(LogError::Wrong { .. } | LogError::Missing(_)) => Ok(Vec::new()),
+        Err(other) => Err(other.into()),
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::io::IsTerminal as _;
 
+use bytes::Bytes;
 use countersign_ledger::tlog::checkpoint::Checkpoint;
 use countersign_ledger::tlog::fsck::{File, Finding, Fsck, files};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::log::reader::{bundle_bytes, tile_bytes};
-use crate::log::{Known, KnownArgs, Reader, Source, SourceArgs};
+use crate::log::reader::{bundle, tile};
+use crate::log::{Fault, Files, Known, KnownArgs, Log, SourceArgs};
 use crate::output::{Form, safe, write, write_value};
 
 /// Findings after which the rest is not looked at: such a log is lost, or none.
@@ -29,10 +30,10 @@ struct Report {
 
 pub(super) fn run(source: &SourceArgs, known: &KnownArgs, form: Form) -> Result<(), Failure> {
     let known = Known::from_args(known)?;
-    let source = Source::from_args(source)?;
-    let reader = Reader::open(&source, &known)?;
-    let checkpoint = &reader.signed().checkpoint;
-    let (findings, complete) = check(&source, checkpoint)?;
+    let files = source.open()?;
+    let log = Log::open(files.as_ref(), &known)?;
+    let checkpoint = &log.head().checkpoint;
+    let (findings, complete) = check(files.as_ref(), checkpoint)?;
     let report = Report {
         origin: checkpoint.origin.clone(),
         size: checkpoint.size,
@@ -49,17 +50,18 @@ pub(super) fn run(source: &SourceArgs, known: &KnownArgs, form: Form) -> Result<
     if report.sound {
         return Ok(());
     }
-    let (count, files) = (
+    let (count, more) = (
         report.findings.len(),
         if complete { "" } else { " or more" },
     );
+    let place = safe(&log.place());
     Err(Failure::Negative(format!(
-        "{source}: {count}{files} things are wrong"
+        "{place}: {count}{more} things are wrong"
     )))
 }
 
 /// All findings, and whether every file was looked at.
-fn check(source: &Source, checkpoint: &Checkpoint) -> Result<(Vec<Finding>, bool), Failure> {
+fn check(source: &dyn Files, checkpoint: &Checkpoint) -> Result<(Vec<Finding>, bool), Failure> {
     let mut fsck = Fsck::new(checkpoint);
     let mut ahead = files(checkpoint.size);
     let mut found = Vec::new();
@@ -71,8 +73,8 @@ fn check(source: &Source, checkpoint: &Checkpoint) -> Result<(Vec<Finding>, bool
         }
         for (file, bytes) in batch.iter().zip(fetch(source, &batch)?) {
             found.extend(fsck.take(bytes.as_deref()));
-            if let File::Bundle(bundle) = file {
-                bar.inc(u64::from(bundle.width));
+            if let File::Bundle(id) = file {
+                bar.inc(u64::from(id.width));
             }
         }
         if found.len() > FINDINGS_MAX {
@@ -87,7 +89,7 @@ fn check(source: &Source, checkpoint: &Checkpoint) -> Result<(Vec<Finding>, bool
 }
 
 /// The bytes of the files, in their order, fetched at the same time.
-fn fetch(source: &Source, batch: &[File]) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+fn fetch(source: &dyn Files, batch: &[File]) -> Result<Vec<Option<Bytes>>, Failure> {
     if let [file] = batch {
         return Ok(vec![bytes(source, *file)?]);
     }
@@ -98,19 +100,18 @@ fn fetch(source: &Source, batch: &[File]) -> Result<Vec<Option<Vec<u8>>>, Failur
             .collect();
         fetching
             .into_iter()
-            .map(|fetched| {
-                fetched
-                    .join()
-                    .unwrap_or_else(|_| Err(Failure::Fault("a fetch ended in a bug".to_owned())))
+            .map(|fetched| match fetched.join() {
+                Ok(bytes) => Ok(bytes?),
+                Err(_) => Err(Failure::Fault("a fetch ended in a bug".to_owned())),
             })
             .collect()
     })
 }
 
-fn bytes(source: &Source, file: File) -> Result<Option<Vec<u8>>, Failure> {
+fn bytes(source: &dyn Files, file: File) -> Result<Option<Bytes>, Fault> {
     match file {
-        File::Bundle(bundle) => bundle_bytes(source, bundle),
-        File::Tile(tile) => tile_bytes(source, tile),
+        File::Bundle(id) => bundle(source, id),
+        File::Tile(id) => tile(source, id),
     }
 }
 

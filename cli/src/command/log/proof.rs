@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use countersign_ledger::digest::leaf_hash;
+use countersign_ledger::digest::{Digest, leaf_hash};
 use countersign_ledger::tlog::merkle;
 use countersign_ledger::tlog::proof::ProofFile;
 
 use super::checkpoint::moment;
 use super::{Which, put, read};
 use crate::exit::Failure;
-use crate::log::{Known, KnownArgs, Reader, Signed, Source, SourceArgs};
+use crate::log::{Known, KnownArgs, Log, Signed, SourceArgs};
 use crate::output::{safe, write};
 
 pub(super) fn make(
@@ -20,42 +20,36 @@ pub(super) fn make(
     entry_out: Option<&Path>,
 ) -> Result<(), Failure> {
     let known = Known::from_args(known)?;
-    let source = Source::from_args(source)?;
-    let reader = Reader::open(&source, &known)?;
+    let files = source.open()?;
+    let log = Log::open(files.as_ref(), &known)?;
     let (index, leaf) = match which {
         Which {
             index: Some(index), ..
         } => (*index, None),
         Which {
             leaf: Some(leaf), ..
-        } => (found(&reader, leaf)?, Some(*leaf)),
+        } => (found(&log, leaf)?, Some(*leaf)),
         Which { entry, .. } => {
             let leaf = leaf_hash(&read(entry.as_deref().unwrap_or(Path::new("")))?);
-            (found(&reader, &leaf)?, Some(leaf))
+            (found(&log, &leaf)?, Some(leaf))
         }
     };
     let hashes = match (leaf, entry_out) {
-        (Some(leaf), None) => reader.inclusion(index, &leaf)?,
+        (Some(leaf), None) => log.inclusion(index, &leaf)?,
         (_, entry_out) => {
-            let (entry, hashes) = reader.entry(index)?;
+            let (entry, hashes) = log.entry(index)?;
             if let Some(file) = entry_out {
                 put(Some(file), &entry)?;
             }
             hashes
         }
     };
-    let file = ProofFile {
-        extra: None,
-        index,
-        hashes,
-        checkpoint: reader.signed().note.clone(),
-    };
-    put(out, &file.bytes())
+    put(out, &log.proof_file(index, hashes).bytes())
 }
 
-fn found(reader: &Reader<'_>, leaf: &countersign_ledger::digest::Digest) -> Result<u64, Failure> {
-    reader.find(leaf)?.ok_or_else(|| {
-        let size = reader.signed().checkpoint.size;
+fn found(log: &Log<'_>, leaf: &Digest) -> Result<u64, Failure> {
+    log.find(leaf)?.ok_or_else(|| {
+        let size = log.size();
         Failure::Negative(format!(
             "none of the log's {size} entries has the leaf hash {leaf}"
         ))
@@ -88,7 +82,7 @@ fn proven(proof: &ProofFile, entry: &[u8], known: &Known) -> Result<String, Fail
     .map_err(|error| refused(&error))?;
     let (index, origin, size) = (proof.index, safe(&checkpoint.origin), checkpoint.size);
     let place = format!("Entry {index} of the log {origin}, at its size {size}");
-    match known.witnessed(&signed.opened)? {
+    match signed.witnessed()? {
         Some(time) => Ok(format!(
             "{place}; a quorum of witnesses had cosigned it at {}.\n",
             moment(time)

@@ -10,15 +10,12 @@ use countersign_ledger::dsse::{Envelope, Limits, PAYLOAD_TYPE};
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::manifest::{Apps, SectionList};
 use countersign_ledger::statement::{Desired, Source, Statement};
-use countersign_ledger::tlog::note::Vkey;
 use countersign_ledger::trust::{Role, Roots};
 
 use super::memory::Memory;
 use crate::audit::content;
-use crate::audit::log::{self, Log, LogError, Trust};
-use crate::audit::source::{self, Files};
 use crate::exit::Failure;
-use crate::output::safe;
+use crate::log::{Files, Log, LogError, Trust, source};
 
 /// A log's files, and whose word counts.
 pub struct Feed {
@@ -44,14 +41,14 @@ pub enum Item {
     State(Box<Sealed>),
     /// A state that no sealer of its environment signed: agents refuse it, whoever renders it.
     Unsigned(Box<Sealed>),
-    /// Anything else.
-    Other,
+    /// Anything else: its exact bytes.
+    Other(Bytes),
 }
 
 impl Feed {
     /// The log in `place`, under the chain of trust roots that `trust` is in.
     pub fn open(place: &str, ca: Option<&Path>, trust: &Path) -> Result<Self, Failure> {
-        let files = source::open(place, ca).map_err(|e| Failure::Mistake(safe(&e.to_string())))?;
+        let files = source::open(place, ca)?;
         let first = std::fs::read(trust).map_err(|e| Failure::file(trust, &e))?;
         Ok(Self {
             files,
@@ -68,7 +65,7 @@ impl Feed {
             })?;
         // A log in a folder alone may have no chain of roots beside it: then the one that was given counts.
         let first = (root.version() == 1).then_some(&self.first[..]);
-        match log::trust(self.files.as_ref(), first, Some(&self.pin)) {
+        match Trust::read(self.files.as_ref(), first, Some(&self.pin)) {
             Ok(trust) => Ok(trust),
             Err(LogError::Missing(_)) => Ok(Trust {
                 pinned: Some(root.version()),
@@ -78,23 +75,16 @@ impl Feed {
         }
     }
 
-    /// The log's key.
-    pub fn vkey(trust: &Trust) -> Result<Vkey, Failure> {
-        Ok(log::vkey(trust)?)
-    }
-
     /// The log at its newest checkpoint, which goes on from the remembered one and has the witnesses' word if the trust
     /// root asks for them.
     pub fn newest(&self, trust: &Trust, memory: &Memory) -> Result<Log<'_>, Failure> {
-        let (vkey, policy) = (log::vkey(trust)?, log::policy(trust)?);
-        let head = log::head(log::note(self.files.as_ref())?, &vkey, policy.as_ref())?;
-        if head.asked && head.cosigned.is_none() {
+        let log = Log::open(self.files.as_ref(), &trust.known()?)?;
+        if log.head().asked && log.head().cosigned.is_none() {
             return Err(Failure::Negative(
                 "checkpoint: the witnesses that cosigned it are no quorum (WITNESS_QUORUM_MISSING)"
                     .to_owned(),
             ));
         }
-        let log = Log::new(self.files.as_ref(), head);
         if log.size() < memory.size {
             return Err(Failure::Negative(format!(
                 "the log has {} entries, and had {}: it was rolled back (LOG_ROLLED_BACK)",
@@ -121,7 +111,7 @@ impl Feed {
 /// Reads an entry.
 pub fn item(log: &Log<'_>, trust: &Trust, index: u64) -> Result<Item, Failure> {
     let (bytes, _) = log.entry(index)?;
-    Ok(read(&bytes, trust, index).unwrap_or(Item::Other))
+    Ok(read(&bytes, trust, index).unwrap_or(Item::Other(bytes)))
 }
 
 fn read(bytes: &Bytes, trust: &Trust, index: u64) -> Option<Item> {

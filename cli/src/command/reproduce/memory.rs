@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use countersign_ledger::digest::Digest;
 use countersign_ledger::identity::ObjectId;
+use countersign_ledger::time::Time;
 use serde::{Deserialize, Serialize};
 
+use super::permits::Words;
 use crate::exit::Failure;
 
 const FORMAT: &str = "https://countersign.dev/second-renderer/v1";
@@ -31,6 +33,12 @@ pub struct Memory {
     pub next: u64,
     /// By name.
     pub clusters: BTreeMap<String, Standing>,
+    /// What people permitted.
+    #[serde(default)]
+    pub words: Words,
+    /// When `size` was seen, by this machine's clock.
+    #[serde(default)]
+    pub seen: Option<Time>,
 }
 
 /// Where a cluster stands.

@@ -2,13 +2,14 @@
 //! again and says, signed and in the log, whether the same came out.
 //!
 //! `feed` follows the log, `clone` has the commits, `second` renders and judges (the judgement itself stands in
-//! `countersign_fleet::reproduce`), `word` signs and hands in, `memory` remembers, `round` puts them together.
+//! `countersign_fleet::reproduce`), `permits` knows what people allowed to delete, `word` signs and hands in, `memory` remembers, `round` puts them together.
 
 mod clone;
 mod feed;
 mod identity;
 mod memory;
 mod numbers;
+mod permits;
 mod round;
 mod salts;
 mod second;
@@ -105,7 +106,7 @@ pub struct ReproduceArgs {
 pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
     let feed = Feed::open(&args.log, args.ca.as_deref(), &args.trust)?;
     let trust = feed.trust()?;
-    let (kept, memory) = Kept::open(args.data.as_deref(), &Feed::vkey(&trust)?.to_string())?;
+    let (kept, memory) = Kept::open(args.data.as_deref(), &trust.vkey()?.to_string())?;
     let scratch = tempfile::tempdir().map_err(|error| Failure::Fault(error.to_string()))?;
     let folder = args.data.as_deref().unwrap_or(scratch.path());
     let mouth = Mouth::open(args, &trust)?;
@@ -118,6 +119,7 @@ pub fn run(args: &ReproduceArgs) -> Result<(), Failure> {
         mouth,
         clusters: args.cluster.clone(),
         counts: round::Counts::default(),
+        last: None,
     };
     if args.once {
         work.round(&feed)?;

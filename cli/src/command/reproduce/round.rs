@@ -4,15 +4,19 @@ use std::fmt;
 use std::io::Write as _;
 
 use countersign_fleet::failure::AppFailure;
+use countersign_fleet::guard::DeletionPermits;
 use countersign_fleet::reproduce::{Judged, State, Verdict};
 use countersign_ledger::statement::Reproduction;
+use countersign_ledger::time::Time;
+use jiff::Timestamp;
 
 use super::feed::{self, Feed, Item, Sealed};
 use super::memory::{Confirmed, Kept, Memory, Standing};
+use super::permits;
 use super::second::{Case, Second};
 use super::word::Mouth;
-use crate::audit::log::{Log, Trust};
 use crate::exit::Failure;
+use crate::log::{Log, Trust};
 use crate::output::safe;
 
 /// Differences that are printed of one state.
@@ -32,6 +36,8 @@ pub struct Work {
     pub clusters: Vec<String>,
     /// What came of it.
     pub counts: Counts,
+    /// Size of the log at the look before this one, and when that was.
+    pub last: Option<(u64, Time)>,
 }
 
 /// What came of states since the start.
@@ -75,6 +81,8 @@ impl fmt::Display for Counts {
 impl Work {
     /// Looks at all that is new. A failure leaves what was done before it done.
     pub fn round(&mut self, feed: &Feed) -> Result<(), Failure> {
+        let ms = u64::try_from(Timestamp::now().as_millisecond()).ok();
+        let seen = ms.and_then(|ms| Time::from_ms(ms).ok());
         let (trust, memory) = (feed.trust()?, self.memory.clone());
         let log = feed.newest(&trust, &memory)?;
         let trust = &trust;
@@ -85,11 +93,13 @@ impl Work {
             .filter_map(|standing| standing.open)
             .collect();
         self.counts.open = 0;
+        self.last = memory.seen.map(|seen| (memory.size, seen));
         for index in open {
             self.entry(&log, trust, index)?;
         }
         self.memory.size = size;
         self.memory.root = Some(root);
+        self.memory.seen = seen;
         for index in memory.next..size {
             self.entry(&log, trust, index)?;
             self.memory.next = index + 1;
@@ -98,7 +108,8 @@ impl Work {
                 self.kept.keep(&self.memory)?;
             }
         }
-        if self.memory != memory {
+        // A look that found nothing is not worth a write.
+        if size != memory.size || self.memory.clusters != memory.clusters {
             self.kept.keep(&self.memory)?;
         }
         self.counts.open = self.open();
@@ -112,7 +123,10 @@ impl Work {
 
     fn entry(&mut self, log: &Log<'_>, trust: &Trust, index: u64) -> Result<(), Failure> {
         match feed::item(log, trust, index)? {
-            Item::Other => Ok(()),
+            Item::Other(bytes) => {
+                self.memory.words.hear(&trust.roots, index, &bytes);
+                Ok(())
+            }
             Item::State(sealed) | Item::Unsigned(sealed) if !self.wants(&sealed) => Ok(()),
             Item::Unsigned(sealed) => {
                 self.counts.unsigned += 1;
@@ -122,7 +136,7 @@ impl Work {
                     "no sealer of its environment signed it",
                 )
             }
-            Item::State(sealed) => self.state(log, &sealed),
+            Item::State(sealed) => self.state(log, trust, &sealed),
         }
     }
 
@@ -130,7 +144,7 @@ impl Work {
         self.clusters.is_empty() || self.clusters.contains(&sealed.desired.cluster)
     }
 
-    fn state(&mut self, log: &Log<'_>, sealed: &Sealed) -> Result<(), Failure> {
+    fn state(&mut self, log: &Log<'_>, trust: &Trust, sealed: &Sealed) -> Result<(), Failure> {
         let cluster = &sealed.desired.cluster;
         let standing = self
             .memory
@@ -138,8 +152,24 @@ impl Work {
             .get(cluster)
             .cloned()
             .unwrap_or_default();
-        match self.judge(log, sealed, &standing)? {
-            Verdict::Judged(judged) => self.say(sealed, standing, &judged)?,
+        // A state that was not there at the last look was sealed after it.
+        let after = self
+            .last
+            .and_then(|(size, seen)| (sealed.index >= size).then_some(seen));
+        let (roots, desired) = (&trust.roots, &sealed.desired);
+        let permits = self
+            .memory
+            .words
+            .permitted(roots, desired, sealed.index, after);
+        match self.judge(log, sealed, &standing, &permits)? {
+            Verdict::Judged(judged) => {
+                self.say(sealed, standing, &judged)?;
+                for app in permits::unsigned(desired, &permits) {
+                    line(&format!(
+                        "  app {app}: it says that a deletion was permitted, and nobody signed that"
+                    ))?;
+                }
+            }
             Verdict::Open(why) => self.leave_open(sealed, standing, &why)?,
         }
         Ok(())
@@ -150,6 +180,7 @@ impl Work {
         log: &Log<'_>,
         sealed: &Sealed,
         standing: &Standing,
+        permits: &DeletionPermits,
     ) -> Result<Verdict, Failure> {
         let missing = |what: &str| {
             let why = format!("content of {what} is not among the log's files");
@@ -176,6 +207,7 @@ impl Work {
             confirmed: &confirmed,
             standing,
             salts: &salts,
+            permits,
         })
     }
 

@@ -9,7 +9,7 @@ use countersign_fleet::failure::AppFailure;
 use countersign_fleet::guard::DeletionPermits;
 use countersign_fleet::model::Fleet;
 use countersign_fleet::reproduce::{self, Difference, Input, Judged, State, Verdict};
-use countersign_ledger::statement::{Desired, PermitKind, Source};
+use countersign_ledger::statement::{Desired, Source};
 use tokio::runtime::Runtime;
 
 use super::clone::{Clone, Missing};
@@ -39,6 +39,8 @@ pub struct Case<'a> {
     pub standing: &'a Standing,
     /// Salts of its Secrets.
     pub salts: &'a Salts,
+    /// Deletions that people permitted.
+    pub permits: &'a DeletionPermits,
 }
 
 impl Second {
@@ -102,7 +104,6 @@ impl Second {
         let confirmed = case.standing.confirmed.as_ref();
         let last = confirmed.map(|confirmed| confirmed.commit.as_str());
         let first = [self.removals(last)];
-        let permits = permits(desired);
         let mut input = Input {
             fleet: &local.fleet,
             cluster: &desired.cluster,
@@ -113,7 +114,7 @@ impl Second {
             between: &case.standing.between,
             dropped: &case.standing.dropped,
             removals: &first,
-            permits: &permits,
+            permits: case.permits,
         };
         let secret = |object: &_, there: Option<&_>| case.salts.content(object, there);
         let verdict = reproduce::judge(&input, secret);
@@ -159,14 +160,4 @@ impl Second {
 
 fn open(code: &str, why: String) -> Verdict {
     Verdict::Open(AppFailure::new(code, why).as_fault())
-}
-
-/// Deletions that the state says people permitted.
-fn permits(desired: &Desired) -> DeletionPermits {
-    desired
-        .permits
-        .iter()
-        .filter(|permit| permit.permit == PermitKind::Deletion)
-        .filter_map(|permit| Some((permit.subject.clone(), permit.object.parse().ok()?)))
-        .collect()
 }

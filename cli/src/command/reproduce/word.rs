@@ -14,10 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::ReproduceArgs;
 use super::feed::Sealed;
 use super::salts::Salts;
-use crate::audit::log::Trust;
 use crate::entry::Door;
 use crate::exit::Failure;
 use crate::key;
+use crate::log::Trust;
 
 /// Signs and hands in.
 pub struct Mouth {

@@ -26,6 +26,7 @@ fn summary(name: &str, health: HealthState) -> ClusterSummary {
         apps: 1,
         objects: 2,
         alarms: 0,
+        pauses: Vec::new(),
     }
 }
 

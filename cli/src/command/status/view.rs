@@ -79,6 +79,7 @@ pub fn fleet(fleet: &Fleet, color: bool) -> String {
         ]);
     }
     section(&mut out, &clusters, color);
+    pauses(&mut out, &fleet.clusters, color);
 
     let mut apps = Table::new(&["APP", "CLUSTERS", "SYNC", "HEALTH", "MESSAGE"]);
     for app in &fleet.apps {
@@ -126,6 +127,24 @@ pub fn fleet(fleet: &Fleet, color: bool) -> String {
     section(&mut out, &permits, color);
     alarms(&mut out, &fleet.alarms, color);
     out
+}
+
+/// Pauses that hold, whether a state waits for them or not.
+fn pauses(out: &mut String, clusters: &[ClusterSummary], color: bool) {
+    let mut table = Table::new(&["PAUSED", "APP", "UNTIL", "BY", "ENTRY", "REASON"]);
+    for cluster in clusters {
+        for pause in &cluster.pauses {
+            table.row([
+                (cluster.name.clone(), Style::Open),
+                plain(pause.app.as_deref().unwrap_or("all")),
+                plain(&pause.until.to_string()),
+                plain(&pause.by),
+                plain(&pause.index.to_string()),
+                plain(&pause.reason),
+            ]);
+        }
+    }
+    section(out, &table, color);
 }
 
 fn log(out: &mut String, log: &LogProgress, color: bool) {
@@ -203,6 +222,7 @@ pub fn cluster(cluster: &Cluster, color: bool) -> String {
         ]);
     }
     section(&mut out, &apps, color);
+    pauses(&mut out, std::slice::from_ref(summary), color);
 
     let mut refusals = Table::new(&["REFUSED", "GENERATION", "COUNT", "LAST", "MESSAGE"]);
     for refusal in &cluster.refusals {

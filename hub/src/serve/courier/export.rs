@@ -17,7 +17,6 @@ use countersign_proto::courier::v1 as courier;
 use countersign_proto::parcel::{Kind, Pieces};
 use futures::stream::{self, Stream, StreamExt as _};
 use prost::Message as _;
-use ring::rand::SecureRandom as _;
 use tonic::{Code, Status};
 
 use super::{carried, speaking};
@@ -125,6 +124,8 @@ async fn heads(
     if let Some(log) = &state.log {
         let proven = follower.proven(log.clone(), taken(state, name)).await;
         follower = proven.map_err(|error| blobs::unread(state, &error))?;
+        let came = state.watch_outside();
+        follower = follower.overridden(log.clone(), came, state.clock.clone());
         if level(state, name) == "reproduced" {
             follower = follower.reproduced(log.clone());
         }
@@ -319,10 +320,7 @@ async fn answer(
     };
     let mut from = asked.tree_sizes.clone();
     from.push(heads);
-    let mut nonce = [0; 16];
-    ring::rand::SystemRandom::new()
-        .fill(&mut nonce)
-        .map_err(|error| fault(&error))?;
+    let nonce = state.nonces.give(name, state.now());
     let envelope = match &newest {
         Some(newest) => log.entry_of(&newest.leaf).await,
         None => Ok(None),
@@ -332,7 +330,7 @@ async fn answer(
         tree_size: signed.size,
         ways: ways(log, &from, signed.size)?,
         proven,
-        nonce: Bytes::copy_from_slice(&nonce),
+        nonce: Bytes::copy_from_slice(nonce.as_bytes()),
         next_seq: last + 1,
         newest: envelope.map_err(|error| fault(&error))?.unwrap_or_default(),
         enrols,

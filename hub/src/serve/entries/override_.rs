@@ -1,6 +1,7 @@
 //! What an override must be: of a cluster that is there, by the person whose key signed it, with an end that is near.
 
 use countersign_ledger::statement::Override;
+use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::trust::VerifiedRoot;
 use jiff::Timestamp;
 
@@ -24,6 +25,10 @@ pub(super) fn check(
         && !root.document().clusters.contains_key(cluster)
     {
         return bad(format!("the trust root lists no cluster {cluster:?}"));
+    }
+    let of_fleet = matches!(this.kind, OverrideKind::Rewrite | OverrideKind::Policies);
+    if of_fleet && (this.cluster.is_some() || this.app.is_some()) {
+        return bad("is for the whole fleet, and names a cluster or an app".to_owned());
     }
     let now_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
     let skew = CLOCK_SKEW_SECONDS.unsigned_abs() * 1000;

@@ -5,9 +5,12 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use countersign_ledger::digest::Digest;
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::statement::override_::OverrideKind;
 use countersign_ledger::statement::{Override, Statement};
+use countersign_ledger::time::Time;
+use countersign_ledger::verify::deletions;
 use tokio::sync::watch;
 
 use super::SealedFault;
@@ -16,6 +19,19 @@ use crate::log::Log;
 use crate::serve::clock::Clock;
 use crate::serve::limits::OVERRIDES_PER_HEAD_MAX;
 use crate::store::index::OutsideKind;
+
+/// A word that lets one state through before witnesses have seen it.
+#[derive(Debug, Clone)]
+pub(super) struct Glass {
+    /// Its place in the log.
+    pub(super) index: u64,
+    /// Its exact bytes.
+    pub(super) entry: Bytes,
+    /// The digest of the state's envelope.
+    pub(super) state: Digest,
+    /// When it ends, in milliseconds since 1970.
+    pub(super) until: u64,
+}
 
 /// The overrides that one stream has to bring.
 pub(super) struct Overrides {
@@ -27,6 +43,7 @@ pub(super) struct Overrides {
     looked: Option<u64>,
     waiting: Vec<(u64, Bytes)>,
     sent: BTreeSet<u64>,
+    glass: Vec<Glass>,
 }
 
 impl Overrides {
@@ -39,6 +56,7 @@ impl Overrides {
             looked: None,
             waiting: Vec::new(),
             sent: BTreeSet::new(),
+            glass: Vec::new(),
         }
     }
 
@@ -53,12 +71,23 @@ impl Overrides {
             let found = self.log.outside(OutsideKind::Override, about).await;
             all.extend(found.map_err(fault)?.into_iter().filter_map(read));
         }
-        let now = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default();
-        self.waiting = concerning(all, now);
+        self.glass = all.iter().filter_map(glass).collect();
+        self.waiting = concerning(all, self.now());
         self.waiting.retain(|(index, _)| !self.sent.contains(index));
         // Only now: a look that was dropped half-way is made again.
         self.looked = told;
         Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default()
+    }
+
+    /// The words that let a state through now.
+    pub(super) fn glass(&self) -> Vec<Glass> {
+        let now = self.now();
+        let holds = self.glass.iter().filter(|glass| now < glass.until);
+        holds.cloned().collect()
     }
 
     /// Whether some stand among the first `size` entries.
@@ -107,10 +136,24 @@ fn read((index, bytes): (u64, Bytes)) -> Option<(u64, Override, Bytes)> {
     }
 }
 
-/// Those that may matter at `now`, in milliseconds, in the order of the log: what has not ended, and each resume that stands
-/// after a pause that has not. Pure.
+fn glass((index, says, bytes): &(u64, Override, Bytes)) -> Option<Glass> {
+    let state = match says.kind {
+        OverrideKind::BreakGlass => says.what.parse().ok()?,
+        _ => return None,
+    };
+    Some(Glass {
+        index: *index,
+        entry: bytes.clone(),
+        state,
+        until: says.until.ms(),
+    })
+}
+
+/// Those that may matter at `now`, in milliseconds, in the order of the log: what has not ended, each resume that stands after
+/// a pause that has not, and permits that a late state may rest on. Pure.
 fn concerning(mut all: Vec<(u64, Override, Bytes)>, now: u64) -> Vec<(u64, Bytes)> {
     all.sort_by_key(|(index, ..)| *index);
+    let time = Time::from_ms(now).unwrap_or_default();
     let mut paused = false;
     let mut found: Vec<(u64, Bytes)> = Vec::new();
     for (index, says, bytes) in all {
@@ -122,7 +165,8 @@ fn concerning(mut all: Vec<(u64, Override, Bytes)>, now: u64) -> Vec<(u64, Bytes
             }
             OverrideKind::Resume => paused,
             OverrideKind::BreakGlass => holds,
-            OverrideKind::Deletion | OverrideKind::Rewrite | OverrideKind::Policies => false,
+            OverrideKind::Deletion => deletions::matters(says.until, time),
+            OverrideKind::Rewrite | OverrideKind::Policies => false,
         };
         if matters {
             found.push((index, bytes));
@@ -135,8 +179,6 @@ fn concerning(mut all: Vec<(u64, Override, Bytes)>, now: u64) -> Vec<(u64, Bytes
 
 #[cfg(test)]
 mod tests {
-    use countersign_ledger::time::Time;
-
     use super::*;
 
     fn words(all: &[(u64, OverrideKind, u64)]) -> Vec<(u64, Override, Bytes)> {
@@ -170,7 +212,11 @@ mod tests {
             [4, 5]
         );
         assert_eq!(places(&[(4, Pause, 50), (5, Resume, 60)]), [0; 0]);
-        assert_eq!(places(&[(4, BreakGlass, 60), (5, Deletion, 60)]), [4]);
+        assert_eq!(places(&[(4, BreakGlass, 60), (5, BreakGlass, 50)]), [4]);
+        assert_eq!(places(&[(4, Deletion, 60), (5, Deletion, 50)]), [4, 5]);
+        let late = 50 + 30 * 86_400_000;
+        let found = concerning(words(&[(4, Deletion, 50), (5, Deletion, 51)]), late);
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

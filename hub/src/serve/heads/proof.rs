@@ -89,14 +89,31 @@ impl Proving {
     }
 
     /// Adds checkpoint and proofs to a message; none if no checkpoint covers it yet.
-    pub(super) fn prove(
+    pub(super) fn prove(&mut self, head: wire::Head) -> Result<Option<wire::Head>, SealedFault> {
+        let signed = self.checkpoints.borrow_and_update().clone();
+        match signed.filter(|signed| signed.size >= self.tree_size) {
+            Some(signed) => self.prove_under(head, &signed),
+            None => Ok(head.envelopes.is_empty().then_some(head)),
+        }
+    }
+
+    /// The same under the newest claimed checkpoint, which witnesses may not have seen.
+    pub(super) fn prove_claimed(
+        &mut self,
+        head: wire::Head,
+    ) -> Result<Option<wire::Head>, SealedFault> {
+        let signed = self.log.claimed().borrow().clone();
+        match signed.filter(|signed| signed.size >= self.tree_size) {
+            Some(signed) => self.prove_under(head, &signed),
+            None => Ok(None),
+        }
+    }
+
+    fn prove_under(
         &mut self,
         mut head: wire::Head,
+        signed: &Signed,
     ) -> Result<Option<wire::Head>, SealedFault> {
-        let signed = self.checkpoints.borrow_and_update().clone();
-        let Some(signed) = signed.filter(|signed| signed.size >= self.tree_size) else {
-            return Ok(head.envelopes.is_empty().then_some(head));
-        };
         let mut sources: Vec<Digest> = Vec::new();
         for envelope in &head.envelopes {
             let index = self.index(&leaf_hash(envelope))?;
@@ -134,6 +151,25 @@ impl Proving {
         self.trust.drain(..covered);
         self.sent = Some((signed.note.clone(), Instant::now()));
         Ok(Some(head))
+    }
+
+    /// Whether an agent waits for witnesses.
+    pub(super) fn asks_witnesses(&self) -> bool {
+        self.taken == Taken::Published
+    }
+
+    /// Entries under the newest claimed checkpoint.
+    pub(super) fn claimed_size(&self) -> u64 {
+        let claimed = self.log.claimed();
+        claimed.borrow().as_ref().map_or(0, |signed| signed.size)
+    }
+
+    /// The published note under which an entry goes out as any other, if there is one.
+    pub(super) fn covering(&self, leaf: &Digest) -> Result<Option<Bytes>, SealedFault> {
+        let index = self.index(leaf)?;
+        let signed = self.checkpoints.borrow().clone();
+        let covers = |signed: &Arc<Signed>| signed.size > index && signed.size >= self.tree_size;
+        Ok(signed.filter(covers).map(|signed| signed.note.clone()))
     }
 
     /// Entries under the newest checkpoint that may be sent.
@@ -217,8 +253,10 @@ impl Proving {
         if self.taken == Taken::Claimed {
             std::future::pending::<()>().await;
         }
-        let sent = self.sent.clone();
+        let (sent, tree_size) = (self.sent.clone(), self.tree_size);
         let newer = |signed: &Option<Arc<Signed>>| match (signed, &sent) {
+            // One below what a person let through can't be sent.
+            (Some(signed), _) if signed.size < tree_size => false,
             (Some(signed), Some((note, _))) => signed.note != *note,
             (Some(_), None) => true,
             (None, _) => false,

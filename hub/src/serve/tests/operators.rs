@@ -18,6 +18,7 @@ async fn every_operators_row_needs_the_token() {
         let url = hub.url(
             &row.path
                 .replace("{cluster}", "metal")
+                .replace("{nonce}", "ab")
                 .replace("{app}", "cart"),
         );
         let request = || {
@@ -55,6 +56,7 @@ async fn every_operators_row_needs_the_token() {
         );
         let elsewhere = elsewhere
             .replace("{app}", "cart")
+            .replace("{nonce}", "ab")
             .replace("127.0.0.1", "localhost");
         let answer = http
             .request(row.method.parse().unwrap(), elsewhere)

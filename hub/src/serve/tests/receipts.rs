@@ -14,6 +14,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use tonic::Code;
 
 use super::support::{Agent, FLEET, Hub, code};
+use crate::serve::metrics::OutcomeLabels;
+use crate::serve::registry::hex;
 
 struct Key(Ed25519KeyPair);
 
@@ -59,6 +61,7 @@ fn receipt(seq: u64, previous: Option<Digest>) -> Receipt {
         attack: None,
         trust_root: 1,
         dropped: 0,
+        break_glass: None,
     }
 }
 
@@ -199,6 +202,43 @@ async fn a_gap_a_strangers_signature_and_a_missing_blob_end_the_accepted_prefix(
         .unwrap()
         .into_inner();
     assert_eq!(proven(&named, &answer), 2);
+}
+
+#[tokio::test]
+async fn a_nonce_is_known_again_and_one_that_was_given_to_another_is_taken_with_an_alarm() {
+    let hub = Hub::start_logged().await;
+    let (agent, mut client) = Agent::joined(&hub, "metal").await;
+    let key = Key::of(&agent);
+    let (_, mut other) = Agent::joined(&hub, "eks").await;
+    let asked = |answer: wire::ReceiptsResponse| hex(&answer.nonce);
+    let own = asked(client.receipts(request(&[], 0)).await.unwrap().into_inner());
+    let strange = asked(other.receipts(request(&[], 0)).await.unwrap().into_inner());
+    let mut links: Vec<Bytes> = Vec::new();
+    for (seq, nonce) in (1..).zip(["", &own, &own, &strange, "00ff"]) {
+        let previous = links.last().map(|link| Digest::of(link));
+        let said = Receipt {
+            nonce: nonce.to_owned(),
+            ..receipt(seq, previous)
+        };
+        links.push(signed(&key, &said));
+    }
+    let answer = client.receipts(request(&links[..3], 0)).await.unwrap();
+    assert_eq!(proven(&links[..3], &answer.into_inner()), 3);
+    let cluster = hub.state.cluster("metal").unwrap();
+    let alarms = || cluster.alarms.lock().unwrap().list();
+    assert_eq!(alarms().len(), 0);
+    let answer = client.receipts(request(&links, 3)).await.unwrap();
+    assert_eq!(proven(&links, &answer.into_inner()), 5);
+    let raised: Vec<_> = alarms().into_iter().map(|a| (a.code, a.count)).collect();
+    assert_eq!(raised, [("RECEIPT_NONCE_UNKNOWN".to_owned(), 2)]);
+    for (outcome, count) in [("none", 1), ("fresh", 2), ("late", 0), ("unknown", 2)] {
+        let counted = hub
+            .state
+            .metrics
+            .nonces
+            .get_or_create(&OutcomeLabels { outcome });
+        assert_eq!(counted.get(), count, "{outcome}");
+    }
 }
 
 #[tokio::test]

@@ -55,4 +55,16 @@ impl Index {
         let rows = select.query_map(params![kind as i64, about], |row| digest(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+
+    /// Leaf hashes of all entries of a kind from a place of the log on, in its order.
+    pub fn outside_from(&self, kind: OutsideKind, place: u64) -> Result<Vec<Digest>, IndexFault> {
+        let connection = self.lock();
+        let mut select = connection.prepare_cached(
+            "SELECT outside.leaf FROM outside JOIN leaf ON leaf.hash = outside.leaf
+             WHERE kind = ?1 AND leaf.place >= ?2 ORDER BY leaf.place",
+        )?;
+        let place = i64::try_from(place).unwrap_or(i64::MAX);
+        let rows = select.query_map(params![kind as i64, place], |row| digest(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }

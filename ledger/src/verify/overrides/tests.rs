@@ -2,6 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What somebody said, as if it had been judged.
+pub(in crate::verify) fn at_place(index: u64, says: Override) -> VerifiedOverride {
+    VerifiedOverride {
+        index,
+        payload: Digest::of(&index.to_be_bytes()),
+        says,
+    }
+}
+
 fn at(ms: u64) -> Time {
     Time::from_ms(ms).unwrap()
 }
@@ -89,13 +98,44 @@ fn the_same_word_twice_counts_at_its_first_place() {
 }
 
 #[test]
-fn broken_glass_names_one_envelope() {
-    let mut glass = word(3, BreakGlass, None, 100);
-    glass.says.what = Digest::of(b"envelope").to_string();
-    let words = [glass];
-    let named = in_force(&words, at(1)).break_glass;
-    assert_eq!(named, BTreeSet::from([Digest::of(b"envelope")]));
-    assert_eq!(in_force(&words, at(100)).break_glass, BTreeSet::new());
+fn what_became_of_each_word_can_be_told() {
+    let pause = word(3, Paused, None, 100);
+    let words = [
+        pause.clone(),
+        VerifiedOverride { index: 4, ..pause },
+        word(5, Paused, Some("shop"), 100),
+        word(6, BreakGlass, None, 20),
+        word(7, Resume, Some("shop"), 10),
+        word(8, Paused, Some("shop"), 30),
+    ];
+    let at = |ms| {
+        let found = standing(&words, at(ms));
+        let pairs = found
+            .into_iter()
+            .map(|(index, (_, standing))| (index, standing));
+        pairs.collect::<Vec<_>>()
+    };
+    use Standing::{Ended, Holds, Resumed};
+    assert_eq!(
+        at(19),
+        [
+            (3, Holds),
+            (5, Resumed(7)),
+            (6, Holds),
+            (7, Holds),
+            (8, Holds)
+        ]
+    );
+    assert_eq!(
+        at(100),
+        [
+            (3, Ended),
+            (5, Resumed(7)),
+            (6, Ended),
+            (7, Holds),
+            (8, Ended)
+        ]
+    );
 }
 
 fn words() -> impl Strategy<Value = Vec<VerifiedOverride>> {

@@ -184,6 +184,7 @@ fn a_checkpoint_says_what_was_checked() {
         root: log.root(5),
         note: log.note(),
         time: Some(NOW),
+        before: None,
     };
     assert_eq!(*checkpoint.seen(), seen);
     assert_eq!(witnessed().seeing(&checkpoint).seen, Some(seen));

@@ -6,8 +6,8 @@ use super::*;
 use crate::statement::{Reproduction, TrustEntry};
 use crate::trust::{PersonKey, RoleKey, Windows};
 
-const CA: u8 = 40;
-const REPRODUCER: u8 = 41;
+pub(super) const CA: u8 = 40;
+pub(super) const REPRODUCER: u8 = 41;
 
 fn with_ca(version: u64, prod: u8) -> TrustRoot {
     let mut document = logged(version, prod);
@@ -25,7 +25,7 @@ fn two_roots() -> Known {
     known
 }
 
-fn entry(known: &Known, version: u64) -> TrustEntry {
+pub(super) fn entry(known: &Known, version: u64) -> TrustEntry {
     TrustEntry {
         root: known.roots.at(version).unwrap().digest(),
         fleet: "acme".into(),
@@ -34,7 +34,7 @@ fn entry(known: &Known, version: u64) -> TrustEntry {
     }
 }
 
-fn signed(entry: &TrustEntry, seed: u8) -> Envelope {
+pub(super) fn signed(entry: &TrustEntry, seed: u8) -> Envelope {
     let payload = entry.payload().unwrap();
     dsse::sign(dsse::PAYLOAD_TYPE, &payload, &[&key(seed)]).unwrap()
 }
@@ -187,7 +187,7 @@ fn one_signer_who_counts_is_enough() {
 
 // Check 6, the people.
 
-fn at(level: Level) -> Known {
+pub(super) fn document_at(level: Level) -> TrustRoot {
     let mut document = at_level(logged(1, PROD), level);
     document.people = vec![crate::trust::Person {
         name: "ada".into(),
@@ -203,10 +203,14 @@ fn at(level: Level) -> Known {
         key: key(REPRODUCER).public(),
         name: "second".into(),
     }];
-    known_by(&document)
+    document
 }
 
-struct Says(Result<(), AuthorRefused>);
+fn at(level: Level) -> Known {
+    known_by(&document_at(level))
+}
+
+pub(super) struct Says(pub(super) Result<(), AuthorRefused>);
 
 impl Judge for Says {
     fn judge(
@@ -298,12 +302,12 @@ impl Second {
     }
 }
 
-fn by(seed: u8, says: &Reproduction) -> Envelope {
+pub(super) fn by(seed: u8, says: &Reproduction) -> Envelope {
     let payload = says.payload().unwrap();
     dsse::sign(dsse::PAYLOAD_TYPE, &payload, &[&key(seed)]).unwrap()
 }
 
-fn all_blobs(digest: &Digest) -> Option<Checked> {
+pub(super) fn all_blobs(digest: &Digest) -> Option<Checked> {
     let bytes = (0..300)
         .map(blob)
         .find(|bytes| Digest::of(bytes) == *digest)?;
@@ -399,7 +403,7 @@ fn kept(
     link: &Link<Vec<u8>>,
     note: Option<&[u8]>,
 ) -> Result<VerifiedStatement, &'static str> {
-    restored(known, link, note, &RingVerifier).map_err(|refusal| refusal.code())
+    restored(known, link, note, None, &RingVerifier).map_err(|refusal| refusal.code())
 }
 
 #[test]

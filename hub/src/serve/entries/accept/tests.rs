@@ -163,6 +163,29 @@ fn an_override_is_its_signers_own_of_a_cluster_that_is_there_and_ends_soon() {
         assert_eq!(code(change), Some("OVERRIDE_INVALID"));
     }
     assert_eq!(code(|it| it.fleet = "other".into()), Some("OTHER_FLEET"));
+    // What concerns all clusters is not said for one.
+    let policies = |it: &mut Override| {
+        it.kind = OverrideKind::Policies;
+        it.what = Digest::of(b"set").to_string();
+    };
+    let rewrite = |it: &mut Override| {
+        it.kind = OverrideKind::Rewrite;
+        it.what = format!("refs/heads/main {}", "1".repeat(40));
+    };
+    for kind in [policies as fn(&mut Override), rewrite] {
+        for (cluster, app, wanted) in [
+            (None, None, None),
+            (Some("eks"), None, Some("OVERRIDE_INVALID")),
+            (None, Some("cart"), Some("OVERRIDE_INVALID")),
+        ] {
+            let mut this = pause();
+            kind(&mut this);
+            (this.cluster, this.app) = (cluster.map(str::to_owned), app.map(str::to_owned));
+            let offer = offer(&Statement::Override(this), &["olga"]);
+            let refused = accept(&offer, &root(), now()).err();
+            assert_eq!(refused.map(|refusal| refusal.code), wanted);
+        }
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! A server of static files: a hub's `/log`, or any other.
 
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::Client;
 
-use super::{Fault, Files, NoSource, within};
+use super::{Fault, Files, NoSource, whole};
 
+/// For a connection.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// One answer takes this long at most.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Tries of one file, and how long is waited before the second; twice as long before each further one.
@@ -30,14 +31,19 @@ impl Web {
             place: base.clone(),
             why,
         };
+        reqwest::Url::parse(&base).map_err(|e| refused(e.to_string()))?;
         let mut client = Client::builder()
+            .connect_timeout(CONNECT_MAX)
             .timeout(ANSWER_MAX)
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = ca {
-            let pem =
-                std::fs::read(path).map_err(|e| refused(format!("{}: {e}", path.display())))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|e| refused(format!("{}: {e}", path.display())))?;
+            let bad = |why: String| refused(format!("{}: {why}", path.display()));
+            let pem = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+            let authorities =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| bad(e.to_string()))?;
+            if authorities.is_empty() {
+                return Err(bad("holds no certificate".to_owned()));
+            }
             client = client.tls_certs_only(authorities);
         }
         let client = client.build().map_err(|e| refused(e.to_string()))?;
@@ -46,7 +52,7 @@ impl Web {
 
     fn once(&self, path: &str, max: usize) -> Result<Option<Bytes>, Failed> {
         let url = format!("{}/{path}", self.base);
-        let fault = |why: String, again: bool| Failed {
+        let failed = |why: String, again: bool| Failed {
             fault: Fault::Unreadable {
                 path: url.clone(),
                 why,
@@ -54,20 +60,22 @@ impl Web {
             again,
         };
         let answer = self.client.get(&url).send();
-        let answer = answer.map_err(|e| fault(told(&e), !e.is_builder()))?;
+        let answer = answer.map_err(|e| failed(told(&e), !e.is_builder()))?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
             status => {
                 let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                return Err(fault(format!("answered {status}"), again));
+                return Err(failed(format!("answered {status}"), again));
             }
         }
-        let bytes = body(answer, max).map_err(|e| fault(e.to_string(), true))?;
-        within(&url, bytes, max).map(Some).map_err(|fault| Failed {
-            fault,
-            again: false,
-        })
+        whole(answer, &url, 0, max)
+            .map_err(|e| failed(e.to_string(), true))?
+            .map(Some)
+            .map_err(|fault| Failed {
+                fault,
+                again: false,
+            })
     }
 }
 
@@ -86,12 +94,6 @@ fn told(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn body(answer: Response, max: usize) -> std::io::Result<Bytes> {
-    let mut bytes = Vec::new();
-    answer.take(max as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes.into())
 }
 
 impl Files for Web {
