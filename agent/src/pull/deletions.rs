@@ -201,6 +201,7 @@ mod tests {
             root: Digest::of(b"root"),
             note: Default::default(),
             time,
+            before: None,
         };
         assert_eq!(before(&seen(9, Some(2)), 9), Time::from_ms(2_000).ok());
         assert_eq!(before(&seen(10, Some(2)), 9), None);

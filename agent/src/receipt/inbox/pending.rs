@@ -18,7 +18,7 @@ const SYNCS_MAX: usize = 32;
 pub(super) const PAUSES_MAX: usize = 64;
 
 /// Questions that wait, and those that are remembered as answered.
-const QUESTIONS_MAX: usize = 8;
+pub(super) const QUESTIONS_MAX: usize = 8;
 
 /// A refusal that was recorded, and the same one since.
 #[derive(Debug)]

@@ -2,7 +2,7 @@ use countersign_ledger::statement::receipt::AppCounts;
 use countersign_ledger::time::Time;
 use proptest::prelude::*;
 
-use super::pending::{GROUPS_MAX, PAUSES_MAX, SAMPLES_MAX, SINGLE_MAX};
+use super::pending::{GROUPS_MAX, PAUSES_MAX, QUESTIONS_MAX, SAMPLES_MAX, SINGLE_MAX};
 use super::*;
 use crate::health::Status;
 use crate::receipt::tests::record;
