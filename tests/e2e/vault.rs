@@ -210,10 +210,13 @@ async fn a_root_key_in_vault_signs_the_next_trust_root_and_the_hubs_token_does_n
         serde_json::Value::Null,
     );
     rotate.await.unwrap();
-    let mut add = words(&["trust", "add", "sealer", "--environment", "test", SEALER]);
-    add.extend(["--draft".into(), draft.clone().into()]);
-    let added = run(person(&vault), between(add)).await;
-    assert_eq!(added.code, Some(0), "{added:?}");
+    let sealer = words(&["trust", "add", "sealer", "--environment", "test", SEALER]);
+    let log = words(&["trust", "add", "log", LOG]);
+    for mut add in [sealer, log] {
+        add.extend(["--draft".into(), draft.clone().into()]);
+        let added = run(person(&vault), between(add)).await;
+        assert_eq!(added.code, Some(0), "{added:?}");
+    }
 
     let sign = |key: &str| {
         let mut args = words(&["trust", "sign"]);
@@ -244,6 +247,7 @@ async fn a_root_key_in_vault_signs_the_next_trust_root_and_the_hubs_token_does_n
         .unwrap();
     let sealers = |root: &VerifiedRoot| root.sealers("test").copied().collect::<Vec<_>>();
     assert_eq!(next.version(), 2);
+    assert_eq!(next.log(), first.log(), "named as the fleet's log is");
     assert_eq!(sealers(&first).len(), 1);
     assert_eq!(sealers(&next).len(), 2, "the old version and the new one");
     assert!(sealers(&next).contains(&sealers(&first)[0]));
