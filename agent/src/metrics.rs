@@ -40,8 +40,10 @@ pub struct Metrics {
     pub connected: Gauge,
     /// Objects that are desired.
     pub objects: Gauge,
-    /// Seconds that all checks on a head took, blobs fetched included.
+    /// Seconds from a head to its verified state: all checks, fetching its blobs and keeping it.
     pub verify_seconds: Histogram,
+    /// Seconds of them in which neither the hub nor the disk was waited for.
+    pub check_seconds: Histogram,
     /// Receipts and drift records signed.
     pub receipts_signed: Counter,
     /// Receipts and drift records proven to be in the log.
@@ -75,6 +77,7 @@ impl Default for Metrics {
             connected: Gauge::default(),
             objects: Gauge::default(),
             verify_seconds: Histogram::new(buckets()),
+            check_seconds: Histogram::new(buckets()),
             receipts_signed: Counter::default(),
             receipts_proven: Counter::default(),
             receipts_waiting: Gauge::default(),
@@ -130,9 +133,15 @@ impl Default for Metrics {
         registry.register("objects", "Objects that are desired", out.objects.clone());
         registry.register_with_unit(
             "verify",
-            "All checks on a head, blobs fetched included",
+            "From a head to its verified state: all checks, fetching its blobs and keeping it",
             Unit::Seconds,
             out.verify_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "check",
+            "All checks on a head, without waiting for the hub and the disk",
+            Unit::Seconds,
+            out.check_seconds.clone(),
         );
         registry.register(
             "receipts_signed",

@@ -65,7 +65,8 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// How many heads the agent checked, and how long that took it on average, ms: all checks, fetching blobs and saving included.
+/// How many heads the agent checked, and how long that took it on average, ms: without waiting for blobs from the hub and for
+/// its disk.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -77,7 +78,7 @@ async fn checks(agent: &Agent) -> anyhow::Result<(usize, f64)> {
         let line = text.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().last()?.parse::<f64>().ok()
     };
-    let sum = value("countersign_agent_verify_seconds_sum").context("no such metric")?;
-    let count = value("countersign_agent_verify_seconds_count").context("no such metric")?;
+    let sum = value("countersign_agent_check_seconds_sum").context("no such metric")?;
+    let count = value("countersign_agent_check_seconds_count").context("no such metric")?;
     Ok((count as usize, sum / count * 1000.0))
 }

@@ -4,9 +4,11 @@
 //! Reads the golden renders `manifests/<chart>/golden/<case>.yaml`, one for each `ci/<case>-values.yaml`.
 //!
 //! `render.rs` compares them with what our renderer makes of the charts, `live.rs` applies them to a real API server,
-//! `process.rs` and `hub.rs` run the real agent and hub as the charts say.
+//! `process.rs`, `air_gap.rs`, `hub.rs` and `keys.rs` run the real agent and hub as the charts say.
 
+mod air_gap;
 mod hub;
+mod keys;
 mod live;
 mod process;
 mod render;
@@ -232,15 +234,28 @@ fn threats_1_10_every_pod_is_restricted() {
     }
 }
 
+/// The variables that a pod may have: where something is, never what opens it.
+const ADDRESSES: [&str; 7] = [
+    "AWS_ENDPOINT_URL_KMS",
+    "COUNTERSIGN_VAULT_AUTH_MOUNT",
+    "COUNTERSIGN_VAULT_JWT_FILE",
+    "COUNTERSIGN_VAULT_ROLE",
+    "VAULT_ADDR",
+    "VAULT_CACERT",
+    "VAULT_NAMESPACE",
+];
+
 #[test]
 fn threats_1_10_no_secret_stands_in_a_chart_or_in_an_environment() {
     assert!(of_kind("Secret").is_empty());
     for (pod, spec) in pods() {
         for container in spec["containers"].as_array().unwrap() {
-            assert!(
-                container.get("env").is_none() && container.get("envFrom").is_none(),
-                "{pod}"
-            );
+            assert!(container.get("envFrom").is_none(), "{pod}");
+            for variable in container["env"].as_array().into_iter().flatten() {
+                let name = variable["name"].as_str().unwrap();
+                assert!(ADDRESSES.contains(&name), "{pod}: {name}");
+                assert!(variable.get("valueFrom").is_none(), "{pod}: {name}");
+            }
         }
         for volume in spec["volumes"].as_array().into_iter().flatten() {
             if let Some(secret) = volume.get("secret") {
@@ -284,6 +299,54 @@ fn threats_1_10_no_listener_without_a_network_policy_that_names_its_peers() {
                 }
             }
         }
+    }
+}
+
+/// A way out is open only where the values name what is behind it, and the pod's token is of use only there.
+#[test]
+fn threats_1_10_the_hub_reaches_key_services_only_where_keys_are_there() {
+    for (case, sealed, ports, token) in [
+        ("minimal", "", vec![53, 53], None),
+        ("vault", "vault:", vec![53, 53, 8200], Some("vault")),
+        ("kms", "awskms:", vec![53, 53, 443], None),
+    ] {
+        let objects = golden("countersign-hub", case);
+        let of = |kind: &str| objects.iter().find(|o| o["kind"] == kind).unwrap();
+        let policy = of("NetworkPolicy");
+        let rules = policy["spec"]["egress"].as_array().unwrap();
+        let open: Vec<u64> = rules
+            .iter()
+            .flat_map(|rule| rule["ports"].as_array().unwrap())
+            .map(|port| port["port"].as_u64().unwrap())
+            .collect();
+        assert_eq!(open, ports, "{case}");
+        let pod = &of("Deployment")["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], false, "{case}");
+        let tokens: Vec<&Value> = pod["volumes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|volume| {
+                volume["projected"]["sources"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+            })
+            .collect();
+        let audiences: Vec<&str> = tokens
+            .iter()
+            .map(|source| source["serviceAccountToken"]["audience"].as_str().unwrap())
+            .collect();
+        assert_eq!(audiences, Vec::from_iter(token), "{case}");
+        let args = list(&pod["containers"][0]["args"]).join(" ");
+        assert_eq!(
+            args.contains("--log-key="),
+            !sealed.is_empty(),
+            "{case}: {args}"
+        );
+        assert!(args.contains(sealed), "{case}: {args}");
+        let role = &of("ServiceAccount")["metadata"]["annotations"]["eks.amazonaws.com/role-arn"];
+        assert_eq!(role.is_string(), case == "kms", "{case}");
     }
 }
 

@@ -55,6 +55,7 @@ mod test_cluster;
 mod thousand;
 #[path = "../threats/mod.rs"]
 mod threats;
+mod vault;
 mod verify_now;
 mod witness;
 mod witnessed;

@@ -32,7 +32,7 @@ fn name(n: usize) -> String {
 }
 
 /// All of them are in Git.
-async fn fill(stand: &Stand) {
+pub(crate) async fn fill(stand: &Stand) {
     let files: Vec<(String, String)> = (0..MORE)
         .map(|n| (file(n), config_map(&name(n), "v", "1")))
         .collect();
@@ -45,7 +45,7 @@ async fn fill(stand: &Stand) {
 }
 
 /// Takes [`GO`] of them away; gives the digest that waits for a permit, and the commit.
-async fn empty(stand: &Stand) -> (String, String) {
+pub(crate) async fn empty(stand: &Stand) -> (String, String) {
     for n in 0..GO {
         stand.world.repo.remove(&file(n)).unwrap();
     }
@@ -119,7 +119,7 @@ async fn forged(stand: &Stand, digest: &str) -> String {
     answer.text().await.unwrap()
 }
 
-async fn permit(stand: &Stand, key: &Path, digest: &str) -> Output {
+pub(crate) async fn permit(stand: &Stand, key: &Path, digest: &str) -> Output {
     let words = [
         "permit",
         "deletion",

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod level;
+mod permits;
 mod secrets;
 
 const LIMIT: Duration = Duration::from_secs(60);

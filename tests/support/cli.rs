@@ -116,6 +116,19 @@ impl Trust {
     /// # Errors
     /// If the command fails.
     pub fn init(fleet: &str, clusters: &[&str]) -> anyhow::Result<Self> {
+        Self::init_with(&Cli::new(), fleet, clusters, &[])
+    }
+
+    /// [`Trust::init`] in the environment of `cli`, with further arguments.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn init_with(
+        cli: &Cli,
+        fleet: &str,
+        clusters: &[&str],
+        further: &[&str],
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("countersign-trust-")
             .tempdir()?;
@@ -127,7 +140,8 @@ impl Trust {
         for cluster in clusters {
             args.extend(["--cluster".into(), (*cluster).into()]);
         }
-        Cli::new().ok(args)?;
+        args.extend(further.iter().map(OsString::from));
+        cli.ok(args)?;
         Ok(trust)
     }
 

@@ -4,6 +4,7 @@
 //! - [`cluster::Cluster`]: a real Kubernetes control plane, one a test binary.
 //! - [`git::GitRepo`], [`git::GitServer`]: repositories to push to, on disk and over smart HTTP.
 //! - [`s3::S3`]: an S3 store with atomic conditional writes.
+//! - [`vault::Vault`]: keys in Vault's transit engine.
 //! - [`witness::Witness`], [`witness::Omniwitness`]: witnesses of transparency logs, ours and one that isn't.
 //! - [`process::Process`]: any program, its log in a file; [`hub`], [`agent`] and [`cli`] know ours.
 //! - [`until`]: waits for a condition and shows what it saw last when it gives up.
@@ -29,6 +30,7 @@ pub mod rogue;
 pub mod s3;
 pub mod tool;
 mod until;
+pub mod vault;
 mod watchdog;
 pub mod witness;
 pub mod workspace;

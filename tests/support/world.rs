@@ -59,9 +59,20 @@ impl World {
         clusters: &[&str],
         options: impl FnOnce(hub::Options) -> hub::Options,
     ) -> anyhow::Result<World> {
+        Self::start_under(Trust::init(FLEET, clusters)?, repo, options).await
+    }
+
+    /// [`World::start_with`] under a trust root that stands.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_under(
+        trust: Trust,
+        repo: GitRepo,
+        options: impl FnOnce(hub::Options) -> hub::Options,
+    ) -> anyhow::Result<World> {
         let bare = GitRepo::bare("fleet")?;
         repo.push(&bare)?;
-        let trust = Trust::init(FLEET, clusters)?;
         let tracked = bare.path().to_string_lossy().into_owned();
         let hub = Hub::start(options(hub::Options::new(tracked, &trust))).await?;
         let operator = Operator::of(&hub)?;

@@ -34,6 +34,10 @@ pub(crate) struct Args {
 
 type Act = fn(&Context) -> anyhow::Result<()>;
 
+/// Modules of one file around another's program: to vet that file, every package of the program would be analysed first,
+/// which takes as long as building it.
+const UNVETTED: [&str; 1] = ["tests/tools/vault"];
+
 /// What a step knows.
 struct Context {
     root: &'static Path,
@@ -196,6 +200,9 @@ fn go(context: &Context) -> anyhow::Result<()> {
             &["go", "test", "-vet=off", "-ldflags=-s -w", "./..."],
         ];
         for check in checks {
+            if check[1] == "vet" && UNVETTED.contains(&&*module.to_string_lossy()) {
+                continue;
+            }
             let done = if check[0] == "gofmt" {
                 gofmt(&folder)
             } else {

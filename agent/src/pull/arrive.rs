@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
@@ -44,12 +44,12 @@ impl Batches {
 }
 
 impl Puller {
-    /// The chain is whole: fetch, check, persist, publish.
+    /// The chain is whole: fetch, check, persist, publish. How long hub and disk were waited for meanwhile.
     pub(super) async fn arrive(
         &mut self,
         client: &mut hub::Client,
         batches: Batches,
-    ) -> Result<(), Failure> {
+    ) -> Result<Duration, Failure> {
         let Batches { chain, attached } = batches;
         let known = chain.known().clone();
         let Some(End {
@@ -60,7 +60,7 @@ impl Puller {
             git_objects,
         }) = chain.end()
         else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let (statement, authored) = self.authored(&known, statement, git_objects).await?;
         let (generation, envelope_digest) = (statement.generation(), statement.envelope());
@@ -73,6 +73,7 @@ impl Puller {
             saved: &self.saved,
             attached,
             fetched: vec![(envelope_digest, envelope)],
+            waited: Duration::ZERO,
         };
 
         store.need(client, &self.engine, vec![manifest]).await?;
@@ -84,6 +85,7 @@ impl Puller {
         store.need(client, &self.engine, parts).await?;
         // A state that does not arrive whole costs what was kept: the next is read as if none had been before.
         let before = self.kept.take();
+        let needed_before = blobs_to_tidy(generation, before.as_ref());
         // One that a pause holds back costs nothing.
         let old = if self.may_hold() {
             before.clone()
@@ -123,6 +125,7 @@ impl Puller {
             return Err(paused);
         }
         self.check_glass(&words)?;
+        let (waited, committing) = (store.waited, Instant::now());
         self.commit(State {
             trust_version,
             generation,
@@ -137,14 +140,15 @@ impl Puller {
             authored: authored.clone(),
         })
         .await?;
+        let waited = waited + committing.elapsed();
         self.last = Some(last);
         self.authored = authored;
         self.seen = known.seen;
         self.windows = known.windows;
         self.believe();
         self.publish(kept);
-        self.tidy(generation).await;
-        Ok(())
+        self.tidy(needed_before).await;
+        Ok(waited)
     }
 
     /// Whether people signed the commits behind it, where the level asks for that, and then the commit up to which they were
@@ -210,8 +214,9 @@ impl Puller {
         self.newest.send_replace(Some(desired));
     }
 
-    /// Now and then, removes blobs that neither this state nor the one before it names, and settles what arrived.
-    async fn tidy(&mut self, generation: u64) {
+    /// Settles what arrived, and removes blobs that neither this state names nor the one before it, of which a write may still
+    /// be under way.
+    async fn tidy(&mut self, needed_before: Option<HashSet<Digest>>) {
         if self.saved.wants_settling() {
             let saved = Arc::clone(&self.saved);
             tokio::task::spawn_blocking(move || {
@@ -220,20 +225,25 @@ impl Puller {
                 }
             });
         }
-        if !generation.is_multiple_of(TIDY_EVERY) {
+        let Some(mut needed) = needed_before else {
             return;
-        }
-        // A write of the state before may still be reading its blob.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let needed: HashSet<Digest> = self.kept.iter().flat_map(Kept::blobs).collect();
+        };
+        needed.extend(self.kept.iter().flat_map(Kept::blobs));
         self.checked.retain(|digest, _| needed.contains(digest));
         let saved = Arc::clone(&self.saved);
+        // Before the next state's blobs arrive, which nothing needs yet.
         match tokio::task::spawn_blocking(move || saved.drop_blobs_except(&needed)).await {
             Ok(Ok(dropped)) => tracing::debug!(dropped, "blobs removed"),
             Ok(Err(error)) => tracing::warn!(%error, "blobs can't be removed"),
             Err(error) => tracing::warn!(%error, "blobs can't be removed"),
         }
     }
+}
+
+/// What the state before needs, when it is time to remove the rest.
+fn blobs_to_tidy(generation: u64, before: Option<&Kept>) -> Option<HashSet<Digest>> {
+    let due = generation.is_multiple_of(TIDY_EVERY);
+    due.then(|| before.into_iter().flat_map(Kept::blobs).collect())
 }
 
 /// Health rules of all apps in one set. A rule of the fleet comes with every app that has such objects and counts once;

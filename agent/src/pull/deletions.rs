@@ -132,7 +132,7 @@ impl Puller {
 
 /// The time of a checkpoint that did not cover the entry at `index` yet.
 fn before(seen: &Seen, index: u64) -> Option<Time> {
-    let seconds = seen.time.filter(|_| seen.size <= index)?;
+    let seconds = seen.clock().filter(|_| seen.size <= index)?;
     Time::from_ms(seconds.checked_mul(1_000)?).ok()
 }
 

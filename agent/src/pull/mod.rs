@@ -268,11 +268,12 @@ impl Puller {
             if more || (bare && !waits) {
                 continue;
             }
-            if self.try_arrive(&mut client, &mut batches).await? {
-                self.engine
-                    .metrics
-                    .verify_seconds
-                    .observe(started.elapsed().as_secs_f64());
+            if let Some(waited) = self.try_arrive(&mut client, &mut batches).await? {
+                let metrics = &self.engine.metrics;
+                let took = started.elapsed();
+                metrics.verify_seconds.observe(took.as_secs_f64());
+                let checks = took.saturating_sub(waited);
+                metrics.check_seconds.observe(checks.as_secs_f64());
             }
         }
     }
@@ -297,24 +298,25 @@ impl Puller {
         Ok((bare, more))
     }
 
-    /// The chain is whole: it arrives, and the next begins; or a pause holds it back, and it waits as it is.
+    /// The chain is whole: it arrives, and the next begins; or a pause holds it back, and it waits as it is. How long the hub and
+    /// the disk were waited for, if it arrived.
     async fn try_arrive(
         &mut self,
         client: &mut hub::Client,
         batches: &mut Batches,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Duration>, Failure> {
         let waiting = self.may_hold().then(|| batches.clone());
         let whole = std::mem::replace(batches, Batches::new(self.known()));
         match (self.arrive(client, whole).await, waiting) {
-            (Ok(()), _) => {
+            (Ok(waited), _) => {
                 self.held = None;
                 *batches = Batches::new(self.known());
-                Ok(true)
+                Ok(Some(waited))
             }
             (Err(Failure::Paused(held)), Some(waiting)) => {
                 *batches = waiting;
                 self.say_held(*held);
-                Ok(false)
+                Ok(None)
             }
             (Err(failure), _) => Err(failure),
         }

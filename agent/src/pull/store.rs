@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_ledger::digest::Digest;
@@ -23,11 +24,25 @@ pub(super) struct Store<'a> {
     pub(super) attached: HashMap<Digest, Bytes>,
     /// Not yet on disk.
     pub(super) fetched: Vec<(Digest, Bytes)>,
+    /// How long the hub and the disk were waited for.
+    pub(super) waited: Duration,
 }
 
 impl Store<'_> {
     /// Has `digests` at hand afterwards, or fails.
     pub(super) async fn need(
+        &mut self,
+        client: &mut hub::Client,
+        engine: &Engine,
+        digests: Vec<Digest>,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let done = self.fetch(client, engine, digests).await;
+        self.waited += began.elapsed();
+        done
+    }
+
+    async fn fetch(
         &mut self,
         client: &mut hub::Client,
         engine: &Engine,
@@ -86,10 +101,11 @@ impl Store<'_> {
 
     /// Writes what was fetched to disk; durable once the state is committed.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        let began = Instant::now();
         let (saved, blobs) = (Arc::clone(self.saved), std::mem::take(&mut self.fetched));
-        tokio::task::spawn_blocking(move || saved.keep(&blobs))
-            .await
-            .map_err(std::io::Error::other)??;
+        let done = tokio::task::spawn_blocking(move || saved.keep(&blobs)).await;
+        self.waited += began.elapsed();
+        done.map_err(std::io::Error::other)??;
         Ok(())
     }
 }

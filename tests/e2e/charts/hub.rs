@@ -31,12 +31,12 @@ const LIMIT: Duration = Duration::from_secs(120);
 const DATA: &str = "/var/lib/countersign";
 
 /// What stands in the pod's volumes.
-struct Volumes {
+pub(super) struct Volumes {
     folder: tempfile::TempDir,
 }
 
 impl Volumes {
-    fn new(trust: &Trust) -> Self {
+    pub(super) fn new(trust: &Trust) -> Self {
         let volumes = Self {
             // Short: the operators' socket is a path of at most 108 bytes.
             folder: tempfile::Builder::new().prefix("cs-").tempdir().unwrap(),
@@ -58,7 +58,7 @@ impl Volumes {
     }
 
     /// A file as a pod sees that of a mounted Secret: it can't be written, and it is a link into a folder of its version.
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(super) fn file(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
         let (folder, name) = (path.parent().unwrap(), path.file_name().unwrap());
         let version = folder.join("..2026_01_01");
@@ -78,8 +78,8 @@ impl Volumes {
     }
 }
 
-struct Run {
-    hub: Process,
+pub(super) struct Run {
+    pub(super) hub: Process,
     address: std::net::SocketAddr,
     operators: std::net::SocketAddr,
     data: PathBuf,
@@ -92,6 +92,18 @@ async fn run(
     mounts: &[(&str, &str)],
     instead: &[(&str, String)],
     more: &[String],
+) -> Run {
+    run_in(case, volumes, mounts, instead, more, &[]).await
+}
+
+/// [`run`], with the pod's variables, some of them replaced.
+pub(super) async fn run_in(
+    case: &str,
+    volumes: &Volumes,
+    mounts: &[(&str, &str)],
+    instead: &[(&str, String)],
+    more: &[String],
+    env: &[(&str, String)],
 ) -> Run {
     let objects = renderer::chart(&renderer::workers().await, "countersign-hub", case).await;
     let (address, operators) = (port::free().unwrap(), port::free().unwrap());
@@ -113,16 +125,19 @@ async fn run(
         .map(|(mount, name)| (*mount, volumes.place(name)))
         .collect();
     let args = arguments(&objects, &places, &all);
-    let mut hub = Spec::new(
+    let variables = variables(&objects, &places, env);
+    let mut spec = Spec::new(
         "hub",
         program::path("countersign-hub").unwrap(),
         volumes.folder.path(),
     )
     .args(args)
     .args(more)
-    .env("TMPDIR", volumes.path("tmp"))
-    .start()
-    .unwrap();
+    .env("TMPDIR", volumes.path("tmp"));
+    for (name, value) in variables {
+        spec = spec.env(name, value);
+    }
+    let mut hub = spec.start().unwrap();
     for address in [address, operators] {
         hub.listening(address, LIMIT).await.unwrap();
     }
@@ -132,6 +147,31 @@ async fn run(
         operators,
         data: volumes.path("data"),
     }
+}
+
+/// The pod's variables, with its mounts put where this machine has them.
+fn variables(
+    objects: &[serde_json::Value],
+    places: &[(&str, String)],
+    instead: &[(&str, String)],
+) -> Vec<(String, String)> {
+    let deployment = objects.iter().find(|o| o["kind"] == "Deployment").unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().into_iter().flatten();
+    let placed = |name: &str, value: &str| {
+        if let Some((_, value)) = instead.iter().find(|(known, _)| *known == name) {
+            return value.clone();
+        }
+        let place = places.iter().find(|(mount, _)| value.starts_with(mount));
+        place.map_or_else(|| value.to_owned(), |(mount, at)| value.replace(mount, at))
+    };
+    variables
+        .map(|variable| {
+            let text = |field: &str| variable[field].as_str().unwrap();
+            let (name, value) = (text("name"), text("value"));
+            (name.to_owned(), placed(name, value))
+        })
+        .collect()
 }
 
 impl Run {
@@ -146,7 +186,7 @@ impl Run {
         client.get(url).send().await.unwrap().status().as_u16()
     }
 
-    async fn sees(&self, commit: &str) {
+    pub(super) async fn sees(&self, commit: &str) {
         let token = std::fs::read_to_string(self.data.join("operator.token")).unwrap();
         let client = reqwest::Client::new();
         until(&format!("the hub has sealed {commit}"), LIMIT, async || {
@@ -172,7 +212,7 @@ impl Run {
     }
 }
 
-fn fleet(name: &str) -> (GitRepo, Bare, String) {
+pub(super) fn fleet(name: &str) -> (GitRepo, Bare, String) {
     let repo = GitRepo::new().unwrap();
     let own = config_map("own", "v", "1");
     let commit = repo
@@ -216,7 +256,7 @@ async fn the_hub_works_with_all_that_its_chart_s_values_can_say() {
     volumes.file("git/token", "open sesame\n");
     let authority = std::fs::read(trust.hub_keys().join("hub-ca.crt")).unwrap();
     volumes.file("git/ca.crt", authority);
-    let identity = workspace::root().join("hub/src/pipeline/sops/cases/identity.txt");
+    let identity = workspace::root().join("fleet/src/sops/cases/identity.txt");
     volumes.file("age/identity", std::fs::read(identity).unwrap());
     volumes.file("webhooks/github", "it is me");
     volumes.file("webhooks/gitea", "and me");

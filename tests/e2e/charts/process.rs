@@ -36,7 +36,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 const ACCOUNT: &str = "system:serviceaccount:countersign:countersign-agent";
 
 /// A kubeconfig with nothing but a token of the agent's account.
-async fn kubeconfig(cluster: &Cluster, client: &Client, folder: &Path) -> std::path::PathBuf {
+pub(super) async fn kubeconfig(
+    cluster: &Cluster,
+    client: &Client,
+    folder: &Path,
+) -> std::path::PathBuf {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "countersign");
     let request = TokenRequest {
         spec: TokenRequestSpec {

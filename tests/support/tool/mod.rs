@@ -33,6 +33,8 @@ pub enum Tool {
     Interop,
     /// A witness of transparency logs that is not ours.
     Omniwitness,
+    /// Vault's core behind its own API.
+    Vault,
     /// Tessera's load generator for transparency logs.
     Hammer,
     /// A transparency log on Tessera's POSIX driver.
@@ -41,9 +43,10 @@ pub enum Tool {
 
 impl Tool {
     /// All that tests and the demo need, slowest build first; the others are for benchmarks.
-    pub const ALL: [Tool; 7] = [
+    pub const ALL: [Tool; 8] = [
         Tool::TestCluster,
         Tool::Renderer,
+        Tool::Vault,
         Tool::Kwok,
         Tool::Versitygw,
         Tool::SshGit,
@@ -60,6 +63,7 @@ impl Tool {
             Tool::Versitygw => "versitygw",
             Tool::Renderer => "countersign-renderer",
             Tool::Omniwitness => "omniwitness",
+            Tool::Vault => "countersign-vault",
             Tool::Hammer => "hammer",
             Tool::TesseraPosix => "tessera-posix",
             Tool::SshGit => "countersign-sshgit",
@@ -76,6 +80,7 @@ impl Tool {
             Tool::Versitygw => "tests/tools/s3",
             Tool::Renderer => "hub/renderer",
             Tool::Omniwitness => "tests/tools/omniwitness",
+            Tool::Vault => "tests/tools/vault",
             Tool::Hammer | Tool::TesseraPosix => "tests/tools/tessera",
             Tool::SshGit => "tests/tools/sshgit",
             Tool::Interop => "tests/interop",
@@ -86,7 +91,12 @@ impl Tool {
     fn package(self) -> &'static str {
         match self {
             Tool::Versitygw => "github.com/versity/versitygw/cmd/versitygw",
-            Tool::TestCluster | Tool::Kwok | Tool::Renderer | Tool::SshGit | Tool::Interop => ".",
+            Tool::TestCluster
+            | Tool::Kwok
+            | Tool::Renderer
+            | Tool::SshGit
+            | Tool::Interop
+            | Tool::Vault => ".",
             Tool::Omniwitness => "github.com/transparency-dev/witness/cmd/omniwitness",
             Tool::Hammer => "github.com/transparency-dev/tessera/internal/hammer",
             Tool::TesseraPosix => "github.com/transparency-dev/tessera/cmd/conformance/posix",
@@ -99,6 +109,7 @@ impl Tool {
         Duration::from_secs(match self {
             Tool::TestCluster => 300,
             Tool::Renderer => 240,
+            Tool::Vault => 200,
             Tool::Kwok | Tool::Versitygw => 70,
             Tool::Omniwitness => 90,
             Tool::Hammer | Tool::TesseraPosix => 30,

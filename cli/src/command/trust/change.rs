@@ -1,8 +1,9 @@
 //! `countersign trust add`, `rotate`, `revoke`, `threshold`: the next trust root as a draft that root keys then sign.
 
+mod args;
+
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
 use countersign_ledger::dsse::{Envelope, Limits};
 use countersign_ledger::key::{FileKey, PublicKey, RingVerifier, Sign as _};
 use countersign_ledger::name;
@@ -17,143 +18,8 @@ use super::files;
 use crate::exit::Failure;
 use crate::output::safe;
 
-/// The files between which a change is made.
-#[derive(Debug, Args)]
-pub struct Files {
-    /// The trust root in effect.
-    #[arg(long, value_name = "FILE", default_value = "trust.json")]
-    current: PathBuf,
-    /// The draft of the next one. If it exists, the change is added to it, and signatures on it are dropped.
-    #[arg(long, value_name = "FILE", default_value = "trust.next.json")]
-    draft: PathBuf,
-}
-
-/// What can be added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Entry {
-    /// A key that signs trust roots.
-    Root,
-    /// A key that seals for an environment.
-    Sealer,
-    /// The log's key; it takes the place of the one before.
-    Log,
-    /// A file with the witness policy; it takes the place of the one before.
-    WitnessPolicy,
-    /// A key with which the hub says which clusters may speak.
-    AgentCa,
-    /// A person's key that signs overrides.
-    Overrider,
-    /// The key of a second renderer.
-    Reproducer,
-    /// A key of CI.
-    Ci,
-    /// A person's commit key (OpenSSH line or armored OpenPGP) and paths.
-    Person,
-    /// A cluster as NAME=ENV[:LEVEL]; also changes the environment or level of one.
-    Cluster,
-}
-
-/// Arguments of `add`.
-#[derive(Debug, Args)]
-pub struct AddArgs {
-    /// What to add.
-    #[arg(value_enum)]
-    what: Entry,
-    /// The key in base64, vault:<mount>/<key> or awskms:<arn>; for log a vkey or one of these two, for witness-policy a file, for person a key's text, for cluster NAME=ENV[:LEVEL].
-    #[arg(value_name = "VALUE", required_unless_present_any = ["generate", "key_file"])]
-    value: Option<String>,
-    /// Read the value from this file (an armored OpenPGP key, an OpenSSH .pub file).
-    #[arg(long, value_name = "FILE", conflicts_with = "value")]
-    key_file: Option<PathBuf>,
-    /// Make a new key and write it to this file, which must not exist; only its owner may read it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["value", "key_file"])]
-    generate: Option<PathBuf>,
-    /// Encrypt the new key with a passphrase.
-    #[arg(long, requires = "generate")]
-    encrypt: bool,
-    /// Whose the key is; for root, overrider, reproducer, ci and person.
-    #[arg(long, value_name = "TEXT")]
-    name: Option<String>,
-    /// The environment; for sealer.
-    #[arg(long, value_name = "ENV")]
-    environment: Option<String>,
-    /// A path that the person may change, "apps/cart/" for a folder, "/" for everything; may be said often.
-    #[arg(long, value_name = "PATH")]
-    path: Vec<String>,
-    /// The person is a forge, whose key counts for clean merges only.
-    #[arg(long)]
-    forge: bool,
-    /// Where the log's files are served; for log.
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    #[command(flatten)]
-    files: Files,
-}
-
-/// A role with keys of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RoleName {
-    /// Signs trust roots.
-    Root,
-    /// Seals for an environment.
-    Sealer,
-    /// Says which clusters may speak.
-    AgentCa,
-    /// Signs overrides.
-    Overrider,
-    /// A second renderer.
-    Reproducer,
-    /// CI.
-    Ci,
-}
-
-/// Arguments of `rotate`.
-#[derive(Debug, Args)]
-pub struct RotateArgs {
-    /// The role.
-    #[arg(value_enum)]
-    role: RoleName,
-    /// The key that goes, in base64.
-    #[arg(value_name = "OLD")]
-    old: String,
-    /// The key that comes, in base64, vault:<mount>/<key> or awskms:<arn>.
-    #[arg(value_name = "NEW", required_unless_present = "generate")]
-    new: Option<String>,
-    /// Make the new key and write it to this file.
-    #[arg(long, value_name = "FILE", conflicts_with = "new")]
-    generate: Option<PathBuf>,
-    /// Encrypt the new key with a passphrase.
-    #[arg(long, requires = "generate")]
-    encrypt: bool,
-    /// The environment; for sealer.
-    #[arg(long, value_name = "ENV")]
-    environment: Option<String>,
-    #[command(flatten)]
-    files: Files,
-}
-
-/// Arguments of `revoke`.
-#[derive(Debug, Args)]
-pub struct RevokeArgs {
-    /// The key in base64, or a person's key as it stands in the trust root.
-    #[arg(value_name = "KEY")]
-    key: String,
-    /// Why; shown, for the words with which the signers are asked. It does not stand in the trust root.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    #[command(flatten)]
-    files: Files,
-}
-
-/// Arguments of `threshold`.
-#[derive(Debug, Args)]
-pub struct ThresholdArgs {
-    /// How many root keys must sign.
-    #[arg(value_name = "N")]
-    threshold: usize,
-    #[command(flatten)]
-    files: Files,
-}
+use args::Files;
+pub use args::{AddArgs, Entry, RevokeArgs, RoleName, RotateArgs, ThresholdArgs};
 
 pub(super) fn add(args: &AddArgs) -> Result<(), Failure> {
     let base = args.files.base()?;
