@@ -24,7 +24,7 @@ use tonic::Status;
 
 pub(crate) use authors::commit as commit_of;
 pub use authors::{Commits, NoCommits};
-pub use follow::{Ended, Follower};
+pub use follow::Follower;
 pub use proof::Taken;
 pub use restore::restore;
 
@@ -273,6 +273,23 @@ impl Apart {
             Self::LogWentBack { .. } => "LOG_WENT_BACK",
         }
     }
+}
+
+/// Why a stream of heads ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The agent's past is not ours.
+    #[error(transparent)]
+    Apart(#[from] Apart),
+    /// The store failed: the agent asks again.
+    #[error(transparent)]
+    Fault(#[from] SealedFault),
+    /// The commits behind a head can't be sent.
+    #[error(transparent)]
+    Commits(#[from] NoCommits),
+    /// The hub stops.
+    #[error("the hub is shutting down")]
+    Stopped,
 }
 
 #[cfg(test)]

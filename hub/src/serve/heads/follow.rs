@@ -17,8 +17,8 @@ use super::overrides::Overrides;
 use super::proof::{self, Proving};
 use super::second::{self, Second, Settled};
 use super::{
-    Apart, Commits, Head, Newest, NoCommits, Position, Readable, Sealed, SealedFault, Taken,
-    let_read, restore,
+    Apart, Commits, Ended, Head, Newest, Position, Readable, Sealed, SealedFault, Taken, let_read,
+    restore,
 };
 use crate::log::Log;
 use crate::serve::clock::Clock;
@@ -58,23 +58,6 @@ pub struct Follower {
     asked: Option<Asked>,
     /// Messages that belong together, of which the first are handed out already.
     rest: VecDeque<wire::Head>,
-}
-
-/// Why a stream of heads ends.
-#[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    /// The agent's past is not ours.
-    #[error(transparent)]
-    Apart(#[from] Apart),
-    /// The store failed: the agent asks again.
-    #[error(transparent)]
-    Fault(#[from] SealedFault),
-    /// The commits behind a head can't be sent.
-    #[error(transparent)]
-    Commits(#[from] NoCommits),
-    /// The hub stops.
-    #[error("the hub is shutting down")]
-    Stopped,
 }
 
 impl Follower {

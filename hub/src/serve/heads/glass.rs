@@ -13,9 +13,9 @@ use countersign_ledger::tlog::Note;
 use countersign_ledger::trust::VerifiedRoot;
 use countersign_proto::agent::v1 as wire;
 
-use super::Head;
-use super::follow::{Ended, Follower};
+use super::follow::Follower;
 use super::overrides::Glass;
+use super::{Ended, Head};
 use crate::serve::clock::Clock;
 
 /// A published checkpoint that will be too old so soon is no way to bring a state.
