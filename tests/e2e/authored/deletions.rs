@@ -90,6 +90,15 @@ async fn a_thief_of_the_hubs_keys_deletes_nothing_beyond_the_limits_and_an_overr
     let words = ["permit", "deletion", ONE, "--cluster", ONE, "--manifest"];
     let words = [&words[..], &[&digest, "--reason", "they are not needed"]].concat();
     said(&place.stand, &key, &words).await;
+    until("what was permitted is gone", LIMIT, async || {
+        let left = place.stand.value("default", "h1", "v").await;
+        if left.is_none() {
+            Ok(())
+        } else {
+            Err(place.stand.logs())
+        }
+    })
+    .await;
     place.live(&fewer, "2").await;
     assert_eq!(place.stand.value("default", "h1", "v").await, None);
 }

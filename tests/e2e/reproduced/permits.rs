@@ -18,7 +18,7 @@ use super::{Looker, copy, forged};
 use crate::{
     fixture::ONE,
     overrides::stand,
-    permits::{empty, fill, permit},
+    permits::{empty, fill, gone, permit},
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ async fn a_deletion_that_a_person_signed_is_agreed_to_and_one_that_a_state_only_
     let (digest, commit) = empty(&stand).await;
     let given = permit(&stand, &ada, &digest).await;
     assert_eq!(given.code, Some(0), "{given:?}");
-    stand.settled(&commit).await;
+    gone(&stand, &commit).await;
     let looker = Looker::of(&stand).await;
     let store = stand.world.hub.data().join("store");
     until(
