@@ -23,6 +23,10 @@ use clap::Parser as _;
 use args::{Cli, Command};
 use exit::Failure;
 
+/// An audit reads millions of small texts.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The second call in a process would fail; this is the first.
     let _ = rustls::crypto::ring::default_provider().install_default();

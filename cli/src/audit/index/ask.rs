@@ -9,6 +9,9 @@ use crate::audit::entry::{Row, unword};
 use crate::audit::finding::{Code, Finding};
 use crate::audit::judge::{Past, PastDesired, PastSource};
 
+/// Nearly all entries are receipts: the index over kinds leaves them out, and is used by queries that say so too.
+const NO_RECEIPT: &str = " AND kind <> 'receipt'";
+
 /// An entry as the index holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -56,6 +59,9 @@ impl Index {
             let marks = vec!["?"; asked.kinds.len()].join(", ");
             query.push_str(&format!(" AND kind IN ({marks})"));
             values.extend(asked.kinds.iter().map(|kind| text(kind)));
+            if !asked.kinds.contains(&"receipt") {
+                query.push_str(NO_RECEIPT);
+            }
         }
         for (column, value) in [
             ("cluster", asked.cluster),
@@ -117,7 +123,7 @@ impl Index {
 
     /// States that name permits, in the log's order.
     pub fn permitted(&self) -> Result<Vec<Held>, IndexError> {
-        let filter = "kind = 'desired' AND who <> '' AND holds ORDER BY idx";
+        let filter = format!("kind = 'desired'{NO_RECEIPT} AND who <> '' AND holds ORDER BY idx");
         let query = format!("SELECT {} FROM entry WHERE {filter}", rows::COLUMNS);
         self.held(&query, Vec::new())
     }
@@ -159,10 +165,13 @@ impl Index {
 
     /// Names of the clusters that any state or receipt is of.
     pub fn clusters(&self) -> Result<Vec<String>, IndexError> {
-        let query = "SELECT DISTINCT cluster FROM entry WHERE kind IN ('desired', 'receipt', 'enrolment') ORDER BY 1";
+        let query = format!(
+            "SELECT cluster FROM entry WHERE kind IN ('desired', 'enrolment'){NO_RECEIPT} \
+             UNION SELECT cluster FROM entry WHERE kind = 'receipt' ORDER BY 1"
+        );
         let mut statement = self
             .connection
-            .prepare_cached(query)
+            .prepare_cached(&query)
             .map_err(|e| self.fault(e))?;
         let rows = statement
             .query_map([], |row| row.get(0))
@@ -254,9 +263,9 @@ impl Index {
     /// Drift records that were the last word on their object and say that it was not healed.
     pub fn unhealed(&self, cluster: Option<&str>) -> Result<Vec<Held>, IndexError> {
         let query = format!(
-            "SELECT {} FROM entry AS e WHERE kind = 'drift' AND holds AND what LIKE '%, not healed' \
+            "SELECT {} FROM entry AS e WHERE kind = 'drift'{NO_RECEIPT} AND holds AND what LIKE '%, not healed' \
              AND (?1 IS NULL OR cluster = ?1) AND NOT EXISTS (SELECT 1 FROM entry AS later WHERE later.kind = 'drift' \
-             AND later.cluster = e.cluster AND later.idx > e.idx AND later.object = e.object AND later.holds \
+             AND later.kind <> 'receipt' AND later.cluster = e.cluster AND later.idx > e.idx AND later.object = e.object AND later.holds \
              AND later.what NOT LIKE '%, not healed') ORDER BY idx",
             rows::COLUMNS
         );

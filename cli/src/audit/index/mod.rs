@@ -22,7 +22,7 @@ use super::keys::LogKeys;
 pub use ask::{Asked, Between, Held};
 
 /// Raised when a table or the meaning of a column changes.
-const LAYOUT: u64 = 2;
+const LAYOUT: u64 = 3;
 
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -34,7 +34,8 @@ const TABLES: &str = "
     CREATE INDEX source_by_commit ON entry (git) WHERE kind = 'source';
     CREATE INDEX desired_by_generation ON entry (cluster, generation) WHERE kind = 'desired';
     CREATE INDEX receipt_by_time ON entry (cluster, at) WHERE kind = 'receipt';
-    CREATE INDEX entry_by_kind ON entry (kind, cluster, idx);
+    CREATE INDEX sync_by_place ON entry (cluster, idx) WHERE kind = 'receipt' AND what = 'sync';
+    CREATE INDEX entry_by_kind ON entry (kind, cluster, idx) WHERE kind <> 'receipt';
     CREATE INDEX desired_by_digest ON entry (digest) WHERE kind = 'desired';
     CREATE TABLE finding (id INTEGER PRIMARY KEY, idx INTEGER, code TEXT NOT NULL, cluster TEXT NOT NULL,
         detail TEXT NOT NULL);
