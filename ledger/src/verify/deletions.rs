@@ -81,7 +81,7 @@ pub fn deletions(
         let (orphans, had): (Vec<&ObjectId>, Vec<&ObjectId>) = ids
             .iter()
             .copied()
-            .partition(|id| stood.had(id) == Some(Had::Orphan));
+            .partition(|id| matches!(stood.had(id), Some(Had::Orphan)));
         // What one commit removed and what was left behind are permitted apart.
         let rest = if permitted(app, &ids) {
             Vec::new()

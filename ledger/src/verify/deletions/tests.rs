@@ -125,6 +125,21 @@ fn lost(objects: usize, count: usize) -> Vec<ObjectId> {
 }
 
 #[test]
+fn a_word_matters_until_thirty_days_after_its_end() {
+    let days = 30 * 24 * 3_600 * 1_000;
+    let until = time(1_000);
+    for (now, matters_still) in [
+        (0, true),
+        (1_000, true),
+        (999 + days, true),
+        (1_000 + days, false),
+        (1_001 + days, false),
+    ] {
+        assert_eq!(matters(until, time(now)), matters_still, "{now}");
+    }
+}
+
+#[test]
 fn within_the_limits_nobody_is_asked() {
     for (objects, count, ok) in [
         (10, 0, true),
