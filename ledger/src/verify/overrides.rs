@@ -4,6 +4,7 @@
 //! whoever reads the log later come to the same answer.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::digest::Digest;
 use crate::dsse::{Envelope, Limits, PAYLOAD_TYPE};
@@ -235,9 +236,7 @@ pub fn standing(
     let mut first: BTreeMap<Digest, &VerifiedOverride> = BTreeMap::new();
     for word in words {
         let known = first.entry(word.payload).or_insert(word);
-        if word.index < known.index {
-            *known = word;
-        }
+        *known = std::cmp::min_by_key(*known, word, |word| word.index);
     }
     let resumes: BTreeMap<u64, &Override> = first
         .values()
@@ -247,8 +246,8 @@ pub fn standing(
     let standing = |word: &VerifiedOverride| match word.says.kind {
         OverrideKind::Resume => Standing::Holds,
         OverrideKind::Pause => resumes
-            .iter()
-            .find(|(index, resume)| **index > word.index && covers(resume, &word.says))
+            .range((Bound::Excluded(word.index), Bound::Unbounded))
+            .find(|(_, resume)| covers(resume, &word.says))
             .map_or_else(
                 || by_time(word, now),
                 |(index, _)| Standing::Resumed(*index),

@@ -51,8 +51,13 @@ fn a_pause_holds_until_its_end() {
 
 #[test]
 fn of_two_pauses_the_longer_holds() {
-    let words = [word(3, Paused, None, 100), word(4, Paused, None, 50)];
-    assert_eq!(in_force(&words, at(1)).pause.unwrap().index, 3);
+    let holds = |first, second| {
+        let words = [word(3, Paused, None, first), word(4, Paused, None, second)];
+        in_force(&words, at(1)).pause.unwrap().index
+    };
+    assert_eq!(holds(100, 50), 3);
+    assert_eq!(holds(50, 100), 4);
+    assert_eq!(holds(100, 100), 3, "of two that end together, the first");
 }
 
 #[test]

@@ -50,6 +50,19 @@ fn judged(known: &Known, says: &Override, seed: u8) -> Result<u64, &'static str>
 }
 
 #[test]
+fn a_word_says_what_was_signed_however_its_envelope_is_written() {
+    let (known, says) = (known(), pause());
+    let payload = says.payload().unwrap();
+    let envelope = dsse::sign(dsse::PAYLOAD_TYPE, &payload, &[&key(ADA)]).unwrap();
+    let twice = envelope.with_signatures(&[(key(BOB).public(), key(BOB).sign(&payload).unwrap())]);
+    for envelope in [envelope, twice] {
+        let word = rejudge(&known, envelope.bytes(), 3, &RingVerifier).unwrap();
+        assert_eq!(word.payload(), Digest::of(&payload));
+        assert_eq!((word.says(), word.index()), (&says, 3));
+    }
+}
+
+#[test]
 fn the_word_of_the_one_who_is_named_counts_at_its_place() {
     assert_eq!(judged(&known(), &pause(), ADA), Ok(3));
     let fleet = Override {
