@@ -1,5 +1,7 @@
 //! What a statement's manifest and blobs must be (check 8).
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::limits::APPS_BYTES_MAX;
 
@@ -68,6 +70,16 @@ fn assembled(
 ) -> Result<VerifiedManifest, &'static str> {
     let statement = statement_of(Digest::of(list));
     assemble(statement, list, |digest| blobs.get(digest)).map_err(|refusal| refusal.code())
+}
+
+#[test]
+fn a_section_list_names_all_that_must_be_fetched() {
+    let manifest = manifest();
+    let statement = statement_of(Digest::of(manifest.list_bytes()));
+    let verified = sections(statement, manifest.list_bytes()).unwrap();
+    let named: BTreeSet<Digest> = verified.blobs().copied().collect();
+    let needed: BTreeSet<Digest> = blobs(&manifest).into_keys().collect();
+    assert_eq!(named, needed);
 }
 
 #[test]
