@@ -14,7 +14,7 @@ use countersign_ledger::dsse::Envelope;
 use countersign_ledger::key::RingVerifier;
 use countersign_ledger::tlog::merkle;
 use countersign_ledger::tlog::proof::ProofFile;
-use countersign_ledger::trust::{Roots, VerifiedRoot};
+use countersign_ledger::trust::VerifiedRoot;
 use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder};
 use serde::Serialize;
@@ -128,7 +128,7 @@ impl Door {
 }
 
 fn known(root: &VerifiedRoot) -> Result<Known, Failure> {
-    Known::of_roots(&Roots::new(root.clone())).ok_or_else(|| {
+    Known::of_root(root).ok_or_else(|| {
         let fleet = safe(root.fleet());
         Failure::Mistake(format!("the trust root of {fleet} names no log"))
     })

@@ -38,13 +38,10 @@ impl Word {
     }
 
     fn resumes(&self, pause: &Self) -> bool {
-        let within =
-            |wide: &Option<String>, narrow: &Option<String>| wide.is_none() || wide == narrow;
         self.says.kind == OverrideKind::Resume
             && pause.says.kind == OverrideKind::Pause
             && self.index > pause.index
-            && within(&self.says.cluster, &pause.says.cluster)
-            && within(&self.says.app, &pause.says.app)
+            && self.says.covers(&pause.says)
     }
 
     /// Whether a state's permit rests on this word.

@@ -102,19 +102,28 @@ impl Known {
             let (text, code) = (safe(&refusal.to_string()), refusal.code());
             Failure::Negative(format!("{place}: {text} ({code})"))
         })?;
-        Self::of_roots(&Roots::new(root))
+        Self::of_root(&root)
             .ok_or_else(|| Failure::Mistake(format!("{place}: this trust root names no log")))
+    }
+
+    /// The log of this root, and the witnesses that it asks for; nothing without a log.
+    pub fn of_root(root: &VerifiedRoot) -> Option<Self> {
+        Some(Self::of(root.log()?, root))
     }
 
     /// The log of the newest root that has one, and the witnesses that the newest root asks for; nothing without a log.
     pub fn of_roots(roots: &Roots) -> Option<Self> {
         // Oldest first: the last that has one is the newest.
         let log = roots.iter().filter_map(VerifiedRoot::log).last()?;
-        Some(Self {
+        Some(Self::of(log, roots.newest()))
+    }
+
+    fn of(log: &Vkey, root: &VerifiedRoot) -> Self {
+        Self {
             logs: vec![log.clone()],
-            policy: roots.newest().witnesses().cloned(),
+            policy: root.witnesses().cloned(),
             extensions: Extensions::Refuse,
-        })
+        }
     }
 
     /// The note's text, if one of the logs signed it. Signatures of witnesses that are known must be right too.

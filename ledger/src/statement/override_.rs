@@ -55,6 +55,14 @@ pub enum OverrideKind {
 }
 
 impl Override {
+    /// Whether this word is of all that `other` is of: one that names no cluster is of all, one that names no app of all of them.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let within =
+            |wide: &Option<String>, narrow: &Option<String>| wide.is_none() || wide == narrow;
+        within(&self.cluster, &other.cluster) && within(&self.app, &other.app)
+    }
+
     fn name(&self) -> &str {
         self.cluster.as_deref().unwrap_or(&self.fleet)
     }

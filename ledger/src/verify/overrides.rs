@@ -247,7 +247,7 @@ pub fn standing(
         OverrideKind::Resume => Standing::Holds,
         OverrideKind::Pause => resumes
             .range((Bound::Excluded(word.index), Bound::Unbounded))
-            .find(|(_, resume)| covers(resume, &word.says))
+            .find(|(_, resume)| resume.covers(&word.says))
             .map_or_else(
                 || by_time(word, now),
                 |(index, _)| Standing::Resumed(*index),
@@ -298,12 +298,6 @@ pub fn in_force(words: &[VerifiedOverride], now: Time) -> InForce {
         }
     }
     in_force
-}
-
-/// A word that names no cluster covers all, one that names no app covers all of them.
-fn covers(resume: &Override, pause: &Override) -> bool {
-    let within = |wide: &Option<String>, narrow: &Option<String>| wide.is_none() || wide == narrow;
-    within(&resume.cluster, &pause.cluster) && within(&resume.app, &pause.app)
 }
 
 #[cfg(test)]
