@@ -53,7 +53,9 @@ async fn main() -> anyhow::Result<()> {
         .route("/add", post(add).with_state(stand.log.clone()))
         .route("/{*path}", get(file).with_state(stand.store.clone()))
         .layer(DefaultBodyLimit::max(ENTRY_BYTES_MAX));
-    Ok(axum::serve(listener, router).await?)
+    let served = axum::serve(listener, router).await;
+    stand.end().await;
+    Ok(served?)
 }
 
 async fn add(State(log): State<Log>, entry: Bytes) -> (StatusCode, String) {

@@ -33,6 +33,7 @@ pub(super) async fn measure(size: &Size, report: &mut Report) -> anyhow::Result<
             .runs(times.len())
             .at_most(50.0),
     );
+    stand.end().await;
     Ok(())
 }
 

@@ -10,17 +10,17 @@ use countersign_hub::store::{Index, Location, Store};
 use countersign_ledger::key::FileKey;
 use countersign_ledger::tlog::note::Vkey;
 use countersign_ledger::tlog::policy::Policy;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The log's fleet.
 pub(crate) const FLEET: &str = "bench";
 const SEED: [u8; 32] = [1; 32];
 
-/// An open log; its tasks end when this is dropped.
+/// An open log; its tasks are told to end when this is dropped.
 pub(crate) struct Stand {
     pub(crate) log: Log,
     pub(crate) store: Store,
-    stop: CancellationToken,
+    stop: DropGuard,
 }
 
 impl Stand {
@@ -41,13 +41,14 @@ impl Stand {
             stop: stop.clone(),
         };
         let log = Log::open(store.clone(), index, parts).await?;
+        let stop = stop.drop_guard();
         Ok(Self { log, store, stop })
     }
-}
 
-impl Drop for Stand {
-    fn drop(&mut self) {
-        self.stop.cancel();
+    /// Ends the log; nothing is written to its folder any more.
+    pub(crate) async fn end(self) {
+        drop(self.stop);
+        self.log.ended().await;
     }
 }
 
